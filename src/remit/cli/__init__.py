@@ -9,7 +9,7 @@ INSTALL: Final = "docs/how-to/install.md"
 """The page that says how."""
 
 
-_OF_THE_CONSOLE: Final = ("starlette", "jinja2", "authlib", "httpx")
+_OF_THE_CONSOLE: Final = ("starlette", "jinja2", "authlib", "httpx2", "itsdangerous")
 OLDEST_PYTHON: Final = (3, 11)
 
 

@@ -11,11 +11,12 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from remit.client import DecisionUnavailable
-from remit.console.entrance import Entrance
 from remit.console.feed import Feed
 from remit.console.guard import Guard
+from remit.console.login.admission import Admission
 from remit.console.options import Console
 from remit.console.pages import PAGES
 from remit.console.render import THEME_COOKIE, THEMES, Renderer, static_folder
@@ -37,7 +38,8 @@ _STATUSES: Final = {
 }
 
 
-def application(console: Console, pages: Sequence[WebPage] = PAGES) -> Starlette:
+def application(console: Console, pages: Sequence[WebPage] = PAGES) -> ASGIApp:
+    entrance = console.entrance
     renderer = Renderer(pages, console.target)
 
     @asynccontextmanager
@@ -58,8 +60,9 @@ def application(console: Console, pages: Sequence[WebPage] = PAGES) -> Starlette
             request, "The console failed", "This is a mistake in the console; its log says more.", status=500
         )
 
-    return Starlette(
+    app = Starlette(
         routes=[
+            *(entrance.routes if entrance is not None else ()),
             *(
                 Route(page.path, _endpoint(console, renderer, page), name=page.name, methods=_methods(page))
                 for page in pages
@@ -67,12 +70,16 @@ def application(console: Console, pages: Sequence[WebPage] = PAGES) -> Starlette
             Route("/theme", choose_theme, methods=["POST"]),
             Mount("/static", StaticFiles(directory=static_folder())),
         ],
-        middleware=[
-            Middleware(Guard, hosts=console.hosts),
-            *([Middleware(Entrance, key=console.key)] if console.key else []),
-        ],
+        middleware=[Middleware(Admission, entrance=entrance, renderer=renderer)] if entrance is not None else [],
         exception_handlers={404: unknown, 500: broken},
         lifespan=lifespan,
+    )
+    # Around all, so that the page about a mistake in the console has the headers too.
+    return Guard(
+        app,
+        hosts=console.hosts,
+        forms=entrance.forms if entrance is not None else tuple,
+        secure=console.secure,
     )
 
 
@@ -89,6 +96,8 @@ def _endpoint(console: Console, renderer: Renderer, page: WebPage) -> Callable[[
         except BadInputError as error:
             return renderer.message(request, "This cannot be asked", f"{error.field}: {error.message}", status=400)
         except DecisionUnavailable as error:
+            if console.entrance is not None and error.code == "UNAUTHENTICATED":
+                return console.entrance.refused(request)
             return _no_answer(renderer, request, error)
         if isinstance(view, str):
             return RedirectResponse("../" * (request.url.path.count("/") - 1) + view, 303)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Final
 
 from remit.client import AsyncClient, DecisionUnavailable, RecordFilter
-from remit.console.visit import PERSON
+from remit.console.person import PERSON
 from remit.v1.audit_service_pb2 import Record
 
 _KEPT: Final = 200
@@ -85,7 +85,8 @@ class Feed:
 
     async def _require(self, tenant: str) -> None:
         """Asks the server whether this person may read the decisions of the tenant, once in a while."""
-        person = hashlib.sha256(PERSON.get("").encode()).digest(), tenant
+        of = PERSON.get(None)
+        person = hashlib.sha256(of.token.encode() if of is not None else b"").digest(), tenant
         if self._allowed_until.get(person, 0) > time.monotonic():
             return
         self._allowed_until.pop(person, None)

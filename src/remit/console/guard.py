@@ -1,5 +1,6 @@
 """Keeps other sites out: refuses foreign hosts and requests from foreign pages, and sends the headers of a strict browser."""
 
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,21 +20,28 @@ _POLICY: Final = (
 )
 
 
-def policy(forms: str = "'self'") -> str:
-    return _POLICY.format(forms=forms)
+def policy(forms: Iterable[str] = ()) -> str:
+    return _POLICY.format(forms=" ".join(("'self'", *forms)))
 
 
 class Guard:
     """Middleware before all else."""
 
-    def __init__(self, app: ASGIApp, *, hosts: frozenset[str], forms: str = "'self'", secure: bool = False) -> None:
-        """`hosts` are the names under which the console is reached, without ports. `forms` are the sources that forms may
-        lead to. `secure`: browsers reach the console by https."""
-        self._app = app
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: frozenset[str],
+        forms: Callable[[], Iterable[str]] = tuple,
+        secure: bool = False,
+    ) -> None:
+        """`hosts` are the names under which the console is reached, without ports. `forms` are the origins that forms may
+        lead to, beside the console itself. `secure`: browsers reach the console by https."""
+        self.app = app
         self._hosts = hosts
+        self._forms = forms
         self._scheme = "https" if secure else "http"
         self._headers = {
-            "content-security-policy": policy(forms),
             "x-content-type-options": "nosniff",
             # Principals stand in URLs.
             "referrer-policy": "no-referrer",
@@ -46,7 +54,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
 
         async def guarded(message: Message) -> None:
@@ -54,10 +62,11 @@ class Guard:
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
+                headers.setdefault("content-security-policy", policy(self._forms()))
             await send(message)
 
         refused = self._refusal(scope["method"], Headers(scope=scope))
-        app = self._app if refused is None else refused
+        app = self.app if refused is None else refused
         await app(scope, receive, guarded)
 
     def _refusal(self, method: str, headers: Headers) -> PlainTextResponse | None:

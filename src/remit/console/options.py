@@ -4,6 +4,7 @@ from pathlib import Path
 
 from remit.client import AsyncClient
 from remit.console.guard import LOOPBACK_HOSTS
+from remit.console.login.entrance import Entrance
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +16,11 @@ class Console:
     target: str
     """The server's address, as commands name it."""
     hosts: frozenset[str] = LOOPBACK_HOSTS
+    entrance: Entrance | None = None
+    """Who is let in; None for everybody who reaches the console."""
+    secure: bool = False
+    """Whether browsers reach the console by https."""
     graphs: Path | None = None
     """A folder of dependency graphs to show."""
-    key: str = ""
-    """Opens the console once, for one browser; empty if nobody needs it."""
     ask_again_s: float = 60
     """How long somebody who watches decisions is not asked again for the right to."""

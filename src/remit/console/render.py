@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from remit.console.cells import csv_text, link_to, shown, tenant_link, time_text
+from remit.console.person import PERSON
 from remit.console.view import View, WebPage
 
 THEMES: Final = ("auto", "light", "dark")
@@ -38,7 +39,6 @@ class Renderer:
         page: WebPage,
         view: View,
         words: Mapping[str, Sequence[str]] | None = None,
-        person: str = "",
     ) -> Response:
         wanted = request.query_params.get("csv")
         if wanted:
@@ -52,24 +52,23 @@ class Renderer:
                 headers={"content-disposition": f'attachment; filename="{name}.csv"'},
             )
         fragment = request.query_params.get("part") == "main"
-        context = self._context(request, page, view, person, fragment)
+        context = self._context(request, page, view, fragment)
         return self._html(view.template, {**context, "words": words or {}}, view.status)
 
     def message(
-        self, request: Request, title: str, text: str, *, status: int, person: str = "", template: str = "message.html"
+        self, request: Request, title: str, text: str, *, status: int, template: str = "message.html"
     ) -> Response:
         view = View(title, template=template, context={"text": text}, status=status)
-        return self._html(template, self._context(request, None, view, person, False), status)
+        return self._html(template, self._context(request, None, view, False), status)
 
     def _html(self, template: str, context: Mapping[str, Any], status: int) -> Response:
         return HTMLResponse(self._templates.get_template(template).render(context), status)
 
-    def _context(
-        self, request: Request, page: WebPage | None, view: View, person: str, fragment: bool
-    ) -> dict[str, Any]:
+    def _context(self, request: Request, page: WebPage | None, view: View, fragment: bool) -> dict[str, Any]:
         tenant = str(request.path_params.get("tenant", "")) if page is not None else ""
         query = [(name, value) for name, value in request.query_params.multi_items() if name not in {"csv", "part"}]
         theme = request.cookies.get(THEME_COOKIE, "auto")
+        person = PERSON.get(None)
         target = ["--target", self._target] if view.command and not view.of_files else []
         return {
             "up": "../" * (request.url.path.count("/") - 1),
@@ -79,7 +78,7 @@ class Renderer:
             "page": page,
             "view": view,
             "tenant": tenant,
-            "person": person,
+            "person": person.name if person is not None else "",
             "theme": theme if theme in THEMES else "auto",
             "themes": THEMES,
             "of_node": self._grouped(of_tenant=False),

@@ -7,7 +7,6 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,20 +19,11 @@ from remit.core.pem import not_a_pair
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
-    """PEM files: what browsers see, and its key."""
-
-    cert: Path
-    key: Path
-
-
 class ConsoleServer:
-    """Raises OSError if the address is taken, or if a PEM file cannot be read or does not fit."""
+    """Raises OSError if the address is taken."""
 
-    def __init__(self, listen: str, application: ASGIApp, certificate: Certificate | None = None) -> None:
+    def __init__(self, listen: str, application: ASGIApp, tls: ssl.SSLContext | None = None) -> None:
         host, port = split_address("--listen", listen)
-        context = _context(certificate) if certificate is not None else None
         config = uvicorn.Config(
             application,
             ws="none",
@@ -47,13 +37,13 @@ class ConsoleServer:
             server_header=False,
             timeout_graceful_shutdown=2,
             workers=1,
-            ssl_context_factory=None if context is None else lambda *_: context,
+            ssl_context_factory=None if tls is None else lambda *_: tls,
         )
         self._server = _SignalledServer(config)
         self._socket = _bound(host.strip("[]"), port)
         self.port: int = self._socket.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        self.url = f"{'https' if certificate is not None else 'http'}://{shown}:{self.port}/"
+        self.url = f"{'https' if tls is not None else 'http'}://{shown}:{self.port}/"
 
     def run(self, begun: Callable[[], None]) -> None:
         """Serves until SIGINT or SIGTERM. Calls `begun` as soon as the console takes requests."""
@@ -102,11 +92,14 @@ def _bound(host: str, port: int) -> socket.socket:
     return made
 
 
-def _context(certificate: Certificate) -> ssl.SSLContext:
+def browser_tls(cert: Path, key: Path) -> ssl.SSLContext:
+    """What browsers see, from PEM files. Raises OSError if one cannot be read or if they do not fit."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for file in (cert, key):
+        file.open("rb").close()  # OpenSSL names no file that is missing
     try:
-        context.load_cert_chain(certificate.cert, certificate.key, password="")
+        context.load_cert_chain(cert, key, password="")
     except ssl.SSLError as error:
-        raise not_a_pair(certificate.cert, certificate.key, error) from None
+        raise not_a_pair(cert, key, error) from None
     return context

@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -12,15 +11,13 @@ from starlette.requests import Request
 
 from remit.client import AsyncClient, AsyncTenantClient, DecisionUnavailable
 from remit.console.options import Console
+from remit.console.person import PERSON, RecentLoginNeededError
 from remit.v1.status_service_pb2 import TenantStatus
 
 if TYPE_CHECKING:
     from remit.console.feed import Feed
 
 _Answer = TypeVar("_Answer")
-
-PERSON: Final[ContextVar[str]] = ContextVar("person")
-"""The access token of whoever sent the request. Each call to the server carries it."""
 
 ROWS_A_PAGE: Final = 100
 MOST_ROWS: Final = 100_000
@@ -62,6 +59,13 @@ class Visit:
     @property
     def tenant(self) -> str:
         return str(self.request.path_params.get("tenant", ""))
+
+    def need_recent_login(self) -> None:
+        """For what changes the server: call it before the form is shown, and again before what was sent is done. Without
+        login nothing happens."""
+        person = PERSON.get(None)
+        if person is not None and not person.recent:
+            raise RecentLoginNeededError
 
     @property
     def feed(self) -> "Feed":

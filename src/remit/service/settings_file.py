@@ -9,14 +9,21 @@ from remit.core.errors import RemitError
 
 CONFIG_VARIABLE: Final = "REMIT_CONFIG"
 ENV_PREFIX: Final = "REMIT_"
-CLIENT_SETTINGS: Final = frozenset({"target", "tls_server_ca", "token_file", "console_listen", "console_graphs"})
+_CONSOLE_FILES: Final = frozenset(
+    f"console_{name}" for name in ("graphs", "https_cert", "https_key", "oidc_client_secret_file", "oidc_ca")
+)
+_CONSOLE_SETTINGS: Final = _CONSOLE_FILES | frozenset(
+    f"console_{name}"
+    for name in ("listen", "public_url", "oidc_issuer", "oidc_client_id", "oidc_scopes", "oidc_audience")
+)
+CLIENT_SETTINGS: Final = _CONSOLE_SETTINGS | {"target", "tls_server_ca", "token_file"}
 """Settings of the commands that ask a server. They may stand in the file and in the environment of a server."""
 PATH_SETTINGS: Final = frozenset(
     {
         *("policies", "revisions", "shadow", "identities", "tls_cert", "tls_key", "tls_client_ca", "tls_server_ca"),
         *(
             "token_file",
-            "console_graphs",
+            *_CONSOLE_FILES,
             "audit_spool",
             "audit_key",
             "audit_redact_key",

@@ -77,8 +77,8 @@ class Connection(NamedTuple):
         err.note(f"asking {target}")
         return client
 
-    def of(self, make: Callable[..., _Client], target: str) -> _Client:
-        """A client of that class."""
+    def of(self, make: Callable[..., _Client], target: str, tokens: Callable[[], str] | None = None) -> _Client:
+        """A client of that class. `tokens` returns a token before each call, in place of the one in the file."""
         # gRPC would use 443 if there is no port, and the remainder of a port that is too large.
         try:
             if not target.startswith(("http://", "https://")):
@@ -86,8 +86,9 @@ class Connection(NamedTuple):
         except ValueError as error:
             fail(Exit.USAGE, str(error))
         timeout_s, ca, cert, key, token_file = self
-        if (ca is not None or cert is not None or key is not None or token_file is not None) and (
-            ca is None or (cert is None) != (key is None) or (cert is None and token_file is None)
+        has_token = token_file is not None or tokens is not None
+        if (ca is not None or cert is not None or key is not None or has_token) and (
+            ca is None or (cert is None) != (key is None) or (cert is None and not has_token)
         ):
             fail(
                 Exit.USAGE,
@@ -96,7 +97,7 @@ class Connection(NamedTuple):
             )
         try:
             tls = MutualTls(ca, cert, key) if ca is not None and cert is not None and key is not None else None
-            token = secret_in(token_file, "--token-file") if token_file is not None else None
+            token = tokens if token_file is None else secret_in(token_file, "--token-file")
             return make(target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token)
         except (ImportError, ValueError) as error:
             fail(Exit.USAGE, str(error))

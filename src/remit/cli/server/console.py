@@ -1,16 +1,12 @@
-import secrets
 from pathlib import Path
 from typing import Annotated, Final
-
-import typer
 
 from remit.cli.common.option_group import where_option
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
-from remit.client import AsyncClient
+from remit.cli.server.console_login import LoginOptions, with_login
 from remit.console.app import application
-from remit.console.entrance import PATH
-from remit.console.guard import needs_login
+from remit.console.login.invitation import Invitation
 from remit.console.options import Console
 from remit.console.serve import ConsoleServer
 from remit.core.addresses import split_address
@@ -19,6 +15,7 @@ _LISTEN: Final = "127.0.0.1:9095"
 
 
 @with_connection(10.0)
+@with_login
 def console(
     listen: Annotated[
         str, where_option("--listen", "REMIT_CONSOLE_LISTEN", "HOST:PORT", "Where browsers find the console.")
@@ -27,18 +24,17 @@ def console(
         Path | None,
         where_option("--graphs", "REMIT_CONSOLE_GRAPHS", "DIR", "Dependency graphs to show: `.json`, `.dot` or `.gv`."),
     ] = None,
-    once: Annotated[
-        bool, typer.Option("--once", help="Print a URL that opens the console once, and let no other browser in.")
-    ] = False,
     target: ServerOption = DEFAULT_SERVER,
     *,
     connection: Connection,
+    login: LoginOptions,
 ) -> None:
     """Show a running server to people, in a web browser.
 
-    The console asks the server as any other client does, with the certificate or the token that is named here. On a
-    loopback address it asks nobody to log in, and answers only browsers on this machine; it does not start on another
-    address. Stops on SIGTERM and SIGINT.
+    On a loopback address the console asks nobody to log in, and answers only browsers on this machine. It asks the
+    server as any other client does, with the certificate or the token that is named here. On any other address people
+    log in by an OpenID provider, over TLS: each call to the server carries the token of the person, whose rights count,
+    and the certificate of the console grants nothing. Stops on SIGTERM and SIGINT.
 
     Example: `remit console --target 127.0.0.1:9090`
     """
@@ -46,13 +42,18 @@ def console(
         host, _ = split_address("--listen", listen)
     except ValueError as error:
         fail(Exit.USAGE, str(error))
-    if needs_login(host):
-        fail(Exit.USAGE, f"--listen: `{listen}`: expected a loopback address, because nobody logs in there")
-    client = connection.of(AsyncClient, target)
-    made = Console(lambda: client, target, graphs=graphs, key=secrets.token_urlsafe(32) if once else "")
+    admitted = login.admitted(host)
+    made = Console(
+        admitted.client(connection, target),
+        target,
+        hosts=admitted.hosts,
+        graphs=graphs,
+        entrance=admitted.entrance,
+        secure=admitted.secure,
+    )
     try:
-        server = ConsoleServer(listen, application(made))
+        server = ConsoleServer(listen, application(made), admitted.tls)
     except OSError as error:
         fail(Exit.UNAVAILABLE, f"--listen: `{listen}`: {error.strerror or error}")
-    entry = f"{PATH[1:]}?key={made.key}" if once else ""
-    server.run(lambda: out.print(f"the console of {target} is at {server.url}{entry}"))
+    entry = admitted.entrance.path if isinstance(admitted.entrance, Invitation) else ""
+    server.run(lambda: out.print(f"the console of {target} is at {admitted.url or server.url}{entry}"))

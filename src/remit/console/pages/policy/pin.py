@@ -9,11 +9,13 @@ from remit.v1 import policy_service_pb2 as messages
 
 async def show(visit: Visit) -> View:
     """Asks for the tenant's name before a revision is pinned, or the tenant unpinned."""
+    visit.need_recent_login()
     return _view(visit, visit.text("rev"))
 
 
 async def act(visit: Visit, form: Mapping[str, str]) -> View | str:
     """Pins the revision, or unpins the tenant if the form names none. The server records who did."""
+    visit.need_recent_login()
     revision, typed = form.get("rev", "").strip(), form.get("tenant", "").strip()
     if typed != visit.tenant:
         return _view(visit, revision, f"expected `{visit.tenant}`", typed)
