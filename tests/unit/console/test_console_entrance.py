@@ -35,7 +35,7 @@ def browser(app: Admission) -> Iterator[TestClient]:
         yield browser
 
 
-def test_nobody_enters_without_the_key(browser: TestClient) -> None:
+def test_nobody_enters_without_the_key(browser: TestClient, invitation: Invitation) -> None:
     for path in ("/", "/t/acme", "/enter", "/enter?key=", "/enter?key=another", "/enter?key=\u00e4"):
         assert browser.get(path).status_code == 401
     for cookie in (b"", b"=", b"a-key", b"=\xc3\xa4", b";=;"):
