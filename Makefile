@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 PROTO_OUT ?= src
 RELEASE ?= var/release
 # The extras that a server may run with.
-RUNTIME := server http postgres parquet otlp
+RUNTIME := server http postgres parquet otlp console
 
 .DEFAULT_GOAL := help
 .PHONY: help setup anew demo serve test quick test-pythons lint docs proto client lock release screens bench queries million corruptions bindings reloads faults hostile

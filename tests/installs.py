@@ -19,7 +19,7 @@ import pythons
 from support.server import DEADLINE_S, POLICIES, REMIT, ROOT, Server
 
 OLDEST_CLIENT: Final = (3, 10)
-EXTRAS: Final = ("server", "http", "otlp", "parquet", "postgres")
+EXTRAS: Final = ("server", "http", "console", "otlp", "parquet", "postgres")
 """Installed together with the lowest versions."""
 QUESTIONS: Final = ROOT / "tests" / "support" / "installed_client.py"
 UV: Final = Path(sys.executable).with_name("uv")
@@ -82,6 +82,7 @@ def server_works(folder: Path, wheel: Path, python: Path) -> None:
         ["lint", "--explain", "unused-role"],
         ["--help"],
         ["serve", "--help"],
+        ["console", "--help"],
         ["validate", POLICIES],
         ["lint", POLICIES],
         ["test", POLICIES],
@@ -92,6 +93,7 @@ def server_works(folder: Path, wheel: Path, python: Path) -> None:
     with Server(folder / "server", launcher=(remit,), http="127.0.0.1:0") as server:
         ask(binaries, server, python)
         ask_over_http(server)
+        look_at_the_console(remit, server)
         server.terminate()
     store = ["--audit", server.audit]
     run(0, remit, "audit", "verify", *store)
@@ -111,6 +113,19 @@ def ask_over_http(server: Server) -> None:
     with urllib.request.urlopen(request, timeout=DEADLINE_S) as response:
         answer = json.load(response)
     assert answer["decision"]["effect"] == "EFFECT_ALLOW", answer
+
+
+def look_at_the_console(remit: str, server: Server) -> None:
+    command = [remit, "console", "--target", server.target, "--listen", "127.0.0.1:0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as console:
+        try:
+            assert console.stdout is not None
+            line = console.stdout.readline()
+            with urllib.request.urlopen(line.split()[-1], timeout=DEADLINE_S) as response:
+                page = response.read().decode()
+            assert "acme" in page, (line, page)
+        finally:
+            console.terminate()
 
 
 def run(code: int, *command: str | Path) -> str:
