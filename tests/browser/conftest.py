@@ -1,9 +1,8 @@
-import os
 import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.browser import ROOT, Tab, found, started
+from support.browser import ROOT, Tab, need_browser, started
 from support.console import ConsoleProcess, example_paths, example_server
 
 from remit.console.pages import PAGES
@@ -24,13 +23,6 @@ def tab(console: tuple[str, dict[str, list[str]]]) -> Iterator[Tab]:
     subprocess.run([ROOT / "tests/javascript/install"], check=True, timeout=300)
     with started() as driver:
         yield Tab(driver, console[0])
-
-
-def need_browser() -> None:
-    """Skips where no browser is installed, but not in CI."""
-    if found() is None:
-        assert not os.environ.get("CI"), "CI needs Chromium and its driver: apt-get install chromium chromium-driver"
-        pytest.skip("no Chromium with chromedriver is installed: apt-get install chromium chromium-driver")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

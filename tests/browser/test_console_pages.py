@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
-from conftest import need_browser
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from support.browser import Tab, started
+from support.browser import Tab, need_browser, started
 from support.server import until
 
 THEMES = ("light", "dark")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pytest
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
@@ -26,8 +27,15 @@ def found() -> tuple[str, str] | None:
     return (browser, driver) if browser and driver else None
 
 
+def need_browser() -> None:
+    """Skips where no browser is installed, but not in CI."""
+    if found() is None:
+        assert not os.environ.get("CI"), "CI needs Chromium and its driver: apt-get install chromium chromium-driver"
+        pytest.skip("no Chromium with chromedriver is installed: apt-get install chromium chromium-driver")
+
+
 @contextmanager
-def started(*, script: bool = True) -> Iterator[webdriver.Chrome]:
+def started(*, script: bool = True, any_certificate: bool = False) -> Iterator[webdriver.Chrome]:
     """The browser. It finds no host but 127.0.0.1, and keeps a log of what it asked for."""
     programs = found()
     assert programs is not None
@@ -40,6 +48,7 @@ def started(*, script: bool = True) -> Iterator[webdriver.Chrome]:
     options.add_argument("--disable-background-networking")
     options.add_argument("--disable-component-update")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    options.accept_insecure_certs = any_certificate
     if not script:
         options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
     driver = webdriver.Chrome(options, Service(programs[1]))

@@ -1,27 +1,23 @@
 """ProviderLogin log in to the console by an OpenID provider, and see what the server lets them see."""
 
-import json
 import re
-import shutil
 import socket
-import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 import pytest
-import trustme
 from starlette.testclient import TestClient
-from support.certificates import Authority
 from support.console import ASKED, ConsoleProcess
+from support.console_login import BINDINGS, HOST, World, world_of_people
 from support.openid import CLIENT, OpenIdProvider
-from support.server import POLICIES, REMIT, Server, environment, free_port, remit, until
+from support.server import REMIT, environment, free_port, remit, until
 
-from remit.client import AsyncClient, Client, MutualTls, RecordFilter
+from remit.client import AsyncClient, Client, RecordFilter
 from remit.console.app import NOT_FOUND, application
 from remit.console.login.provider import Provider, ProviderSettings
 from remit.console.login.provider_login import RECENT_S, SESSION_COOKIE, START_COOKIE, ProviderLogin
@@ -31,57 +27,13 @@ from remit.console.person import token_of_person
 from remit.v1.status_service_pb2 import TENANT_STATE_PINNED, TENANT_STATE_SERVING
 
 ROOT = "https://console.acme.example/"
-HOST = "console.acme.example"
-CONSOLE = "service:dns/console.acme.example"
-BINDINGS = f"""
-g, user:ann,  role:reader,  _callers/acme
-g, user:ann,  role:auditor, _callers/acme
-g, user:gil,  role:reader,  _callers/globex
-g, user:olga, role:operator, _callers/acme
-g, {CONSOLE}, role:reader,   _callers
-g, {CONSOLE}, role:auditor,  _callers
-g, {CONSOLE}, role:operator, _callers
-"""
 OWN = {"sec-fetch-site": "same-origin"}
-
-
-@dataclass
-class World:
-    """A server, its provider, and the files of the console."""
-
-    server: Server
-    provider: OpenIdProvider
-    authority: Authority
-    bindings: Path
-    caller: tuple[Path, Path]
-    trusted: ssl.SSLContext = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.trusted = ssl.create_default_context(cafile=self.provider.ca)
-
-    @property
-    def tls(self) -> MutualTls:
-        return MutualTls(self.authority.certificate, *self.caller)
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("login")
-    policies = Path(shutil.copytree(POLICIES, folder / "policies", ignore=shutil.ignore_patterns("tests")))
-    bindings = policies / "_callers" / "bindings.csv"
-    bindings.write_text(BINDINGS)
-    authority = Authority(folder, trustme.CA())
-    with OpenIdProvider(authority.ca, folder, f"{ROOT}login/callback") as provider:
-        about = {"issuer": provider.url, "audience": "remit", "algorithms": ["ES256"]}
-        about |= {"jwks": f"{provider.url}/jwks", "ca": str(provider.ca)}
-        people = {"as": "user:{sub}", "jwt": {"issuer": "kc", "azp": CLIENT}}
-        identities = folder / "identities.yaml"
-        identities.write_text(json.dumps({"issuers": {"kc": about}, "callers": [people]}))
-        flags = (*authority.server_flags(*authority.signed("server", "127.0.0.1")), "--identities", str(identities))
-        caller = authority.signed("console", HOST)
-        flags += ("--revisions", str(folder / "revisions"))
-        with Server(folder / "server", *flags, policies=policies) as server:
-            yield World(server, provider, authority, bindings, caller)
+    with world_of_people(tmp_path_factory.mktemp("login"), f"{ROOT}login/callback") as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -576,15 +528,8 @@ class Outside:
 
 
 @pytest.fixture
-def outside(world: World, tmp_path: Path) -> Iterator[Outside]:
-    port = free_port()
-    url = f"https://127.0.0.1:{port}/"
-    cert, key = world.authority.signed("browsers", "127.0.0.1")
-    world.provider.redirect_uri = f"{url}login/callback"
-    flags = ["--listen", f"0.0.0.0:{port}", "--public-url", url, "--https-cert", str(cert), "--https-key", str(key)]
-    flags += ["--oidc-issuer", world.provider.url, "--oidc-client-id", CLIENT, "--oidc-ca", str(world.provider.ca)]
-    flags += ["--tls-server-ca", str(world.authority.certificate)]
-    flags += ["--tls-cert", str(world.caller[0]), "--tls-key", str(world.caller[1])]
+def outside(world: World) -> Iterator[Outside]:
+    url, flags = world.console_flags("0.0.0.0")
     yield Outside(world, world.provider, flags, url)
     world.provider.redirect_uri = f"{ROOT}login/callback"
 
@@ -610,6 +555,34 @@ def test_console_beyond_loopback_lets_people_in_over_tls(world: World, outside: 
                     assert b"HTTP/" not in plain.recv(1000)
     finally:
         world.provider.secret = ""
+
+
+def test_console_behind_a_proxy_that_ends_tls_has_its_path(world: World, outside: Outside) -> None:
+    """The proxy takes the path away before it passes a request on."""
+    port = free_port()
+    world.provider.redirect_uri = "https://acme.example/tools/remit/login/callback"
+    flags = changed(
+        changed(outside.flags, "--listen", f"127.0.0.1:{port}"), "--public-url", "https://acme.example/tools/remit"
+    )
+    place = flags.index("--https-cert")
+    with (
+        ConsoleProcess(world.server, *flags[:place], *flags[place + 4 :]) as process,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"host": "acme.example"}) as passed_on,
+    ):
+        assert process.url == "https://acme.example/tools/remit/"
+        turned_away = passed_on.get("/t/acme?x=1").headers["location"]
+        assert turned_away == "https://acme.example/tools/remit/login?next=%2Ft%2Facme%3Fx%3D1"
+        begun = passed_on.get("/login?next=%2Ft%2Facme%3Fx%3D1")
+        cookies = {START_COOKIE: begun.cookies[START_COOKIE]}
+        back = urlsplit(at_provider(world, begun.headers["location"]))
+        ended = passed_on.get(f"/login/callback?{back.query}", headers={"cookie": _cookie(cookies)})
+        assert ended.headers["location"] == "https://acme.example/tools/remit/t/acme?x=1"
+        session = _cookie({SESSION_COOKIE: ended.cookies[SESSION_COOKIE]})
+        assert passed_on.get("/t/acme", headers={"cookie": session}).status_code == 200
+
+
+def _cookie(cookies: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
 
 def started(*flags: str) -> tuple[int, str]:
