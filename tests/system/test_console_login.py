@@ -1,7 +1,9 @@
 """ProviderLogin log in to the console by an OpenID provider, and see what the server lets them see."""
 
 import re
+import shutil
 import socket
+import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -579,6 +581,26 @@ def test_console_behind_a_proxy_that_ends_tls_has_its_path(world: World, outside
         assert ended.headers["location"] == "https://acme.example/tools/remit/t/acme?x=1"
         session = _cookie({SESSION_COOKIE: ended.cookies[SESSION_COOKIE]})
         assert passed_on.get("/t/acme", headers={"cookie": session}).status_code == 200
+
+
+def test_renewed_certificate_is_seen_without_a_restart(world: World, outside: Outside, tmp_path: Path) -> None:
+    files = [tmp_path / "browsers.pem", tmp_path / "browsers.key"]
+
+    def put(name: str) -> str:
+        for source, file in zip(world.authority.signed(name, "127.0.0.1"), files, strict=True):
+            shutil.copy(source, file)
+        return files[0].read_text().strip()
+
+    first = put("first")
+    flags = changed(changed(outside.flags, "--https-cert", str(files[0])), "--https-key", str(files[1]))
+    with ConsoleProcess(world.server, *flags) as process:
+
+        def seen() -> str:
+            return ssl.get_server_certificate(("127.0.0.1", urlsplit(process.url).port or 0)).strip()
+
+        assert seen() in first
+        second = put("second")
+        until(lambda: seen() in second, "the new certificate is seen")
 
 
 def _cookie(cookies: Mapping[str, str]) -> str:

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,12 +17,49 @@ from remit.core.addresses import split_address
 from remit.core.pem import not_a_pair
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_LOOK_EVERY_S: Final = 5.0
+
+
+class BrowserTls:
+    """What browsers see, from PEM files that may be renewed at any time. Raises OSError if one cannot be read or if they do
+    not fit."""
+
+    def __init__(self, cert: Path, key: Path) -> None:
+        self._cert = cert
+        self._key = key
+        self._stamps = self._read_stamps()
+        self.context = self._made()
+
+    async def renew(self) -> None:
+        """Looks at the files for ever. New connections see a new certificate once both files fit each other."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            with suppress(OSError):
+                stamps = self._read_stamps()
+                if stamps != self._stamps:
+                    self._made()
+                    self.context.load_cert_chain(self._cert, self._key, password="")
+                    self._stamps = stamps
+
+    def _read_stamps(self) -> list[tuple[int, int]]:
+        return [(found.st_mtime_ns, found.st_ino) for found in (file.stat() for file in (self._cert, self._key))]
+
+    def _made(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        for file in (self._cert, self._key):
+            file.open("rb").close()  # OpenSSL names no file that is missing
+        try:
+            context.load_cert_chain(self._cert, self._key, password="")
+        except ssl.SSLError as error:
+            raise not_a_pair(self._cert, self._key, error) from None
+        return context
 
 
 class ConsoleServer:
     """Raises OSError if the address is taken."""
 
-    def __init__(self, listen: str, application: ASGIApp, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, listen: str, application: ASGIApp, tls: BrowserTls | None = None) -> None:
         host, port = split_address("--listen", listen)
         config = uvicorn.Config(
             application,
@@ -37,8 +74,9 @@ class ConsoleServer:
             server_header=False,
             timeout_graceful_shutdown=2,
             workers=1,
-            ssl_context_factory=None if tls is None else lambda *_: tls,
+            ssl_context_factory=None if tls is None else lambda *_: tls.context,
         )
+        self._tls = tls
         self._server = _SignalledServer(config)
         self._socket = _bound(host.strip("[]"), port)
         self.port: int = self._socket.getsockname()[1]
@@ -58,7 +96,10 @@ class ConsoleServer:
             await asyncio.sleep(0.01)
         if not serving.done():
             begun()
+        renewing = asyncio.create_task(self._tls.renew()) if self._tls is not None else None
         await serving
+        if renewing is not None:
+            renewing.cancel()
 
 
 class _SignalledServer(uvicorn.Server):
@@ -90,16 +131,3 @@ def _bound(host: str, port: int) -> socket.socket:
         made.close()
         raise
     return made
-
-
-def browser_tls(cert: Path, key: Path) -> ssl.SSLContext:
-    """What browsers see, from PEM files. Raises OSError if one cannot be read or if they do not fit."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for file in (cert, key):
-        file.open("rb").close()  # OpenSSL names no file that is missing
-    try:
-        context.load_cert_chain(cert, key, password="")
-    except ssl.SSLError as error:
-        raise not_a_pair(cert, key, error) from None
-    return context

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
@@ -21,7 +20,7 @@ from remit.console.login.invitation import Invitation
 from remit.console.login.provider import Provider, ProviderAwayError, ProviderSettings, WrongProviderError
 from remit.console.login.provider_login import ProviderLogin
 from remit.console.person import token_of_person
-from remit.console.serve import browser_tls
+from remit.console.serve import BrowserTls
 
 _PANEL: Final = "Login"
 _SCOPES: Final = "openid profile"
@@ -34,7 +33,7 @@ class Admitted(NamedTuple):
     hosts: frozenset[str]
     url: str
     """Where browsers find the console; empty if that is where it listens."""
-    tls: ssl.SSLContext | None
+    tls: BrowserTls | None
 
     @property
     def secure(self) -> bool:
@@ -108,16 +107,16 @@ class LoginOptions(NamedTuple):
             needed |= {"--https-cert": self.https_cert, "--https-key": self.https_key}
         return [name for name, value in needed.items() if not value]
 
-    def _tls(self) -> ssl.SSLContext | None:
+    def _tls(self) -> BrowserTls | None:
         if self.https_cert is None or self.https_key is None:
             return None
         try:
-            return browser_tls(self.https_cert, self.https_key)
+            return BrowserTls(self.https_cert, self.https_key)
         except OSError as error:
             named = f"`{error.filename}` cannot be read: {error.strerror}" if error.filename else str(error)
             fail(Exit.USAGE, f"--https-cert, --https-key: {named}")
 
-    def _by_provider(self, tls: ssl.SSLContext | None) -> Admitted:
+    def _by_provider(self, tls: BrowserTls | None) -> Admitted:
         public_url = _https("--public-url", self.public_url or "").rstrip("/") + "/"
         secret_file = self.oidc_client_secret_file
         if "openid" not in self.oidc_scopes.split():
