@@ -24,7 +24,7 @@ from remit.core.names import Namespace, Principal, Word
 from remit.core.runtime import RuntimeRow, parse_runtime_row
 from remit.engine.diff.escalation import binding_question, escalations
 from remit.engine.snapshot import Snapshot
-from remit.policy.ceiling import refusal, unsound
+from remit.policy.ceiling import Ceiling, unsound
 
 CHANGES = 40
 """In one world, one after the other."""
@@ -286,7 +286,8 @@ class Walk:
             return
         self.change = f"{granter} grants {granted} and revokes {revoked} at {self.now_us}"
         rows = {row: at for row, at in self.rows.items() if row not in revoked} | dict.fromkeys(granted, seq)
-        opened = [not refusal(self.policy, row, self.now_us) for row in granted]
+        ceiling = Ceiling(self.policy)
+        opened = [not ceiling.refusal(row, self.now_us) for row in granted]
         self._expect([opens(self.files, row, self.now_us) for row in granted], opened, "the ceiling")
         if not all(opened):
             self.tally.outside += 1

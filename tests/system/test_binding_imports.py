@@ -351,9 +351,10 @@ def test_a_watch_of_another_history_ends_and_says_so(local: Fleet, tmp_path: Pat
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(_end_of, watch)
             with store.engine.begin() as connection:
-                (first,) = connection.execute(select(changes).where(changes.c.seq == 1)).all()
+                # SQLite refuses the write of a transaction that began to read before another one wrote.
                 connection.execute(delete(changes).where(changes.c.seq == 2))
                 connection.execute(delete(bindings))
+                (first,) = connection.execute(select(changes).where(changes.c.seq == 1)).all()
                 connection.execute(update(heads).values(seq=1, hash=first.hash))
             code, text = waiting.result(DEADLINE_S)
         assert ("ABORTED", True) == (code, "is not in the history of tenant `acme`" in text)

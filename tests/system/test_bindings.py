@@ -348,9 +348,11 @@ def test_a_server_of_a_directory_takes_nothing(tmp_path: Path) -> None:
 def test_changes_at_once_from_two_nodes_are_all_made(fleet: Fleet, tmp_path: Path) -> None:
     url, _ = fleet
     rows = [ZOE._replace(member=f"user:n{number}") for number in range(12)]
+    # Each waits until its node serves what the other one changed, on a busy machine too.
+    flags = "--policy-poll-s", "0.2", "--revision-wait-s", "30"
     with (
-        node(tmp_path, url, "one") as one,
-        node(tmp_path, url, "two") as two,
+        node(tmp_path, url, "one", *flags) as one,
+        node(tmp_path, url, "two", *flags) as two,
         one.client() as first,
         two.client() as second,
         ThreadPoolExecutor(4) as pool,

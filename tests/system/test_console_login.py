@@ -24,7 +24,7 @@ from remit.console.app import NOT_FOUND, application
 from remit.console.login.provider import Provider, ProviderSettings
 from remit.console.login.provider_login import RECENT_S, SESSION_COOKIE, START_COOKIE, ProviderLogin
 from remit.console.login.sessions import IDLE_S, WHOLE_S, Sessions
-from remit.console.options import Console
+from remit.console.options import ConsoleOptions
 from remit.console.person import token_of_person
 from remit.v1.status_service_pb2 import TENANT_STATE_PINNED, TENANT_STATE_SERVING
 
@@ -69,7 +69,7 @@ class Clock:
 def console(world: World, clock: Clock | None = None, most: int = 100) -> Iterator[TestClient]:
     settings = ProviderSettings(world.provider.url, CLIENT, ROOT, ca=world.provider.ca)
     people = ProviderLogin(Provider(settings), Sessions(clock=clock or Clock(), most=most))
-    made = Console(
+    made = ConsoleOptions(
         lambda: AsyncClient(world.server.target, timeout_s=30, tls=world.tls, token=token_of_person),
         world.server.target,
         hosts=frozenset({HOST}),

@@ -14,7 +14,7 @@ from support.server import DEADLINE_S, POLICIES, Server, until
 
 from remit.client import AsyncClient, Client
 from remit.console.app import NOT_FOUND, application
-from remit.console.options import Console
+from remit.console.options import ConsoleOptions
 from remit.console.pages import PAGES
 
 ENFORCER, READER, AUDITOR = "shop.example.org", "ci.example.org", "auditor.example.org"
@@ -54,7 +54,9 @@ def browse(server: Server, authority: Authority) -> Browse:
 
     def browsing(name: str) -> TestClient:
         tls = authority.caller(authority.signed(name, name))
-        made = Console(lambda: AsyncClient(server.target, timeout_s=DEADLINE_S, tls=tls), server.target, ask_again_s=0)
+        made = ConsoleOptions(
+            lambda: AsyncClient(server.target, timeout_s=DEADLINE_S, tls=tls), server.target, ask_again_s=0
+        )
         return TestClient(application(made), base_url="http://127.0.0.1:9095")
 
     return browsing

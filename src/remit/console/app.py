@@ -17,7 +17,7 @@ from remit.client import DecisionUnavailable
 from remit.console.feed import Feed
 from remit.console.guard import Guard
 from remit.console.login.admission import Admission
-from remit.console.options import Console
+from remit.console.options import ConsoleOptions
 from remit.console.pages import PAGES
 from remit.console.render import THEME_COOKIE, THEMES, Renderer, static_folder
 from remit.console.view import WebPage
@@ -38,7 +38,7 @@ _STATUSES: Final = {
 }
 
 
-def application(console: Console, pages: Sequence[WebPage] = PAGES) -> ASGIApp:
+def application(console: ConsoleOptions, pages: Sequence[WebPage] = PAGES) -> ASGIApp:
     entrance = console.entrance
     renderer = Renderer(pages, console.target)
 
@@ -83,7 +83,7 @@ def application(console: Console, pages: Sequence[WebPage] = PAGES) -> ASGIApp:
     )
 
 
-def _endpoint(console: Console, renderer: Renderer, page: WebPage) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(console: ConsoleOptions, renderer: Renderer, page: WebPage) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         if not is_tenant(request.path_params.get("tenant", INSTANCE)):
             return renderer.message(request, "Not found", NOT_FOUND, status=404)

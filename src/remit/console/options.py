@@ -8,7 +8,7 @@ from remit.console.login.entrance import Entrance
 
 
 @dataclass(frozen=True, slots=True)
-class Console:
+class ConsoleOptions:
     """What the application is made from."""
 
     client: Callable[[], AsyncClient]

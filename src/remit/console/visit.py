@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from starlette.requests import Request
 
 from remit.client import AsyncClient, AsyncTenantClient, DecisionUnavailable
-from remit.console.options import Console
+from remit.console.options import ConsoleOptions
 from remit.console.person import PERSON, RecentLoginNeededError
 from remit.v1.status_service_pb2 import TenantStatus
 
@@ -50,7 +50,7 @@ class BadInputError(Exception):
 
 
 class Visit:
-    def __init__(self, request: Request, client: AsyncClient, console: Console) -> None:
+    def __init__(self, request: Request, client: AsyncClient, console: ConsoleOptions) -> None:
         self.request = request
         self.client = client
         self.console = console

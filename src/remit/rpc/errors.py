@@ -25,6 +25,7 @@ from remit.service.errors import (
     ForbiddenError,
     LoadingError,
     NoBindingsError,
+    NoSuchTenantError,
     PinError,
     StillComputingError,
     TooManyWaitingError,
@@ -80,13 +81,6 @@ class StoppingError(RemitError):
 
 class PageOfOldPolicyError(RemitError):
     """The policy changed since the first page, so the pages would not fit together."""
-
-
-class NoSuchTenantError(RemitError):
-    """The tenant is not configured, and the caller may know that."""
-
-    def __init__(self, tenant: str) -> None:
-        super().__init__(f"there is no tenant `{tenant}`")
 
 
 class NoSuchFileError(RemitError):

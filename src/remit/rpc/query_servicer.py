@@ -18,7 +18,6 @@ from remit.core.rows import Effect
 from remit.engine.snapshot import Snapshot
 from remit.policy.live import Requirement
 from remit.rpc.call_context import AtOnce, CallContext, caller
-from remit.rpc.errors import NoSuchTenantError
 from remit.rpc.traceparent import trace_id_in
 from remit.service.decision_point import (
     AskedQuestion,
@@ -31,6 +30,7 @@ from remit.service.decision_point import (
     PendingAnswer,
     SeveralAnswers,
 )
+from remit.service.errors import NoSuchTenantError
 from remit.v1 import access_service_pb2, decision_pb2, reach_service_pb2
 
 SHORT_BATCH: Final = 250

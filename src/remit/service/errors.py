@@ -44,3 +44,10 @@ class ForbiddenError(RemitError):
         self.caller = caller
         self.action = action
         self.tenant = tenant
+
+
+class NoSuchTenantError(RemitError):
+    """The tenant is not configured, and the caller may know that."""
+
+    def __init__(self, tenant: str) -> None:
+        super().__init__(f"there is no tenant `{tenant}`")

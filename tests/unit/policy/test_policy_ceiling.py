@@ -8,7 +8,7 @@ from support.trees import snapshot_of
 
 from remit.core.runtime import RuntimeRow, parse_runtime_row
 from remit.engine.snapshot import Snapshot
-from remit.policy.ceiling import refusal, unsound
+from remit.policy.ceiling import Ceiling, unsound
 
 NOW_US = 1_700_000_000_000_000
 DAY_US = 86_400_000_000
@@ -76,14 +76,14 @@ def row(member: str, holds: str, scope: str = "", *, days: float | None = None) 
     ],
 )
 def test_files_open_a_row_or_say_why_not(asked: RuntimeRow, expected: str) -> None:
-    assert expected == refusal(SNAPSHOT.policy, asked, NOW_US)
+    assert expected == Ceiling(SNAPSHOT.policy).refusal(asked, NOW_US)
 
 
 def test_nothing_is_opened_without_runtime() -> None:
     closed = snapshot_of({**FILES, "acme/tenant.yaml": b"{}\n"}, "acme")
 
-    assert "acme/tenant.yaml has no `runtime`: nothing may be granted at run time" == refusal(
-        closed.policy, row("user:bob", "group:suspended"), NOW_US
+    assert "acme/tenant.yaml has no `runtime`: nothing may be granted at run time" == Ceiling(closed.policy).refusal(
+        row("user:bob", "group:suspended"), NOW_US
     )
 
 

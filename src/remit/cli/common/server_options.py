@@ -1,7 +1,7 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeVar
 
 import typer
 
@@ -9,8 +9,10 @@ from remit.cli.common.help import WHERE
 from remit.cli.common.option_group import Command, option, option_group, where_option
 from remit.cli.common.output import Exit, err, fail
 from remit.cli.common.parsers import secret_in
-from remit.client import Client, MutualTls
 from remit.core.addresses import split_address
+
+if TYPE_CHECKING:
+    from remit.client import Client
 
 _Client = TypeVar("_Client")
 
@@ -71,14 +73,18 @@ class Connection(NamedTuple):
     tls_key: Path | None
     token_file: Path | None
 
-    def client(self, target: str) -> Client:
+    def client(self, target: str) -> "Client":
         """A client of the server at `target`, with a certificate or a token if their files are named."""
+        from remit.client import Client  # noqa: PLC0415 (a command that asks files needs no client)
+
         client = self.of(Client, target)
         err.note(f"asking {target}")
         return client
 
     def of(self, make: Callable[..., _Client], target: str, tokens: Callable[[], str] | None = None) -> _Client:
         """A client of that class. `tokens` returns a token before each call, in place of the one in the file."""
+        from remit.client import MutualTls  # noqa: PLC0415
+
         # gRPC would use 443 if there is no port, and the remainder of a port that is too large.
         try:
             if not target.startswith(("http://", "https://")):

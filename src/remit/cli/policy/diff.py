@@ -5,16 +5,13 @@ from typing import Annotated
 import typer
 
 from remit.cli.common.as_json import JsonOption, form_of, print_json
-from remit.cli.common.backend import no_answer
 from remit.cli.common.help import OUTPUT, WHERE
 from remit.cli.common.output import Exit, fail
 from remit.cli.common.policies_option import POLICIES_DEFAULT, PoliciesOption
 from remit.cli.common.server_options import Connection, given_here, with_connection
 from remit.cli.policy import diff_text
 from remit.cli.policy.compared import Compared, FailOn, compare_tenants, is_wrong, print_compared
-from remit.cli.policy.diff_server import compare_revisions
 from remit.cli.policy.diff_sources import read_versions
-from remit.client import DecisionUnavailable
 from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant, parse_tenant
 from remit.engine.diff import Direction, TenantDiff
@@ -75,7 +72,10 @@ def diff(
     form = form_of(form, as_json, text=DiffFormat.TEXT, json_=DiffFormat.JSON)
     only = _tenant(tenant)
     if target is not None and given_here(context, "target"):
-        old, new, found = _of_server(connection, target, only, old, new)
+        # Files are compared without what a client needs.
+        from remit.cli.policy.diff_server import compared_by_server  # noqa: PLC0415
+
+        old, new, found = compared_by_server(connection, target, only, old, new)
         _print(form, old, new, [found], [])
         raise typer.Exit(Exit.NO if is_wrong([found], fail_on) else Exit.OK)
     before, after = read_versions(old, new, policies)
@@ -88,18 +88,6 @@ def diff(
     if refused:
         fail(Exit.UNAVAILABLE, f"not compared: {', '.join(refused)}")
     raise typer.Exit(Exit.NO if is_wrong(compared, fail_on) else Exit.OK)
-
-
-def _of_server(
-    connection: Connection, target: str, tenant: Tenant | None, old: str, new: str
-) -> tuple[str, str, Compared]:
-    if tenant is None:
-        fail(Exit.USAGE, "--target needs --tenant: a server keeps revisions of each tenant")
-    try:
-        with connection.client(target) as client:
-            return compare_revisions(client, tenant, old, new)
-    except DecisionUnavailable as error:
-        no_answer(error)
 
 
 def _print(form: DiffFormat, old: str, new: str, compared: Sequence[Compared], refused: Sequence[Tenant]) -> None:

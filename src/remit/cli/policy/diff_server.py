@@ -4,8 +4,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from remit import wire
+from remit.cli.common.backend import no_answer
+from remit.cli.common.output import Exit, fail
+from remit.cli.common.server_options import Connection
 from remit.cli.policy.compared import Compared
-from remit.client import Client
+from remit.client import DecisionUnavailable
 from remit.core.names import Principal, Subject, Tenant, Word
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import DedicatedResource
@@ -28,10 +31,18 @@ SERVING: Final = "serving"
 _PAIRS: Final = {messages.ReachPairs.Value(f"REACH_PAIRS_{each.name}"): each for each in Pairs}
 
 
-def compare_revisions(client: Client, tenant: Tenant, old: str, new: str) -> tuple[str, str, Compared]:
-    """All digits of both revisions, and what changes. Raises DecisionUnavailable."""
+def compared_by_server(
+    connection: Connection, target: str, tenant: Tenant | None, old: str, new: str
+) -> tuple[str, str, Compared]:
+    """All digits of both revisions, and what changes. Ends the command if there is no answer."""
+    if tenant is None:
+        fail(Exit.USAGE, "--target needs --tenant: a server keeps revisions of each tenant")
     first, second = ("" if text == SERVING else text for text in (old, new))
-    response = client.diff_revisions(tenant, first, second)
+    try:
+        with connection.client(target) as client:
+            response = client.diff_revisions(tenant, first, second)
+    except DecisionUnavailable as error:
+        no_answer(error)
     # The server does not say all words of both vocabularies, so a sentence spells every action.
     return response.old, response.new, Compared(_diff_from(tenant, response), {each: {} for each in Direction})
 

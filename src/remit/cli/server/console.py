@@ -7,7 +7,7 @@ from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOp
 from remit.cli.server.console_login import LoginOptions, with_login
 from remit.console.app import application
 from remit.console.login.invitation import Invitation
-from remit.console.options import Console
+from remit.console.options import ConsoleOptions
 from remit.console.serve import ConsoleServer
 from remit.core.addresses import split_address
 
@@ -43,7 +43,7 @@ def console(
     except ValueError as error:
         fail(Exit.USAGE, str(error))
     admitted = login.admitted(host)
-    made = Console(
+    made = ConsoleOptions(
         admitted.client(connection, target),
         target,
         hosts=admitted.hosts,
