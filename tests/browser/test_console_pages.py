@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from itertools import product
 
 import pytest
+from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 from support.browser import Tab, need_browser, started
 from support.server import until
 
@@ -16,6 +18,18 @@ Console = tuple[str, dict[str, list[str]]]
 FOCUSABLE = """
 return [...document.querySelectorAll('a[href], button, input, select, textarea, summary, [tabindex="0"]')]
   .filter(each => each.type !== 'hidden' && each.tabIndex >= 0 && each.checkVisibility()).length
+"""
+CUT = """
+const pen = document.createElement('canvas').getContext('2d')
+return [...document.querySelectorAll('.ask input, .ask select')].flatMap(each => {
+  const style = getComputedStyle(each)
+  pen.font = style.font
+  const arrow = each.list || each.options ? 20 : 0
+  const room = each.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight) - arrow
+  // A revision is known by the first of its 64 digits.
+  const texts = each.options ? [...each.options].map(it => it.text) : [each.placeholder, 'acme.finance.payroll']
+  return texts.filter(it => it.length < 64 && pen.measureText(it).width > room)
+})
 """
 WATCH = """
 window.walked = []
@@ -42,6 +56,13 @@ def test_page_is_readable_for_everybody_in_both_themes_at_two_widths(
         # A page about a mistake says so in its status, which the browser notes too.
         assert [each for each in tab.complaints() if "status of 400" not in each] == [], path
         assert tab.hosts() <= {host}, path
+
+
+def test_inputs_show_what_stands_in_them(tab: Tab, console: Console, page_name: str) -> None:
+    for path, width in product(console[1][page_name], (1280, 360)):
+        tab.open(path, width=width)
+
+        assert tab.run(CUT) == [], (path, width)
 
 
 def test_reload_gives_the_same_page(tab: Tab, console: Console, page_name: str) -> None:
@@ -109,20 +130,44 @@ def test_command_of_a_page_is_copied(tab: Tab) -> None:
     assert copied.startswith("remit where acme user:bob --target 127.0.0.1:")
 
 
-def test_cell_of_the_matrix_is_explained_beside_it_by_the_keyboard(tab: Tab) -> None:
+@pytest.mark.parametrize("theme", THEMES)
+def test_matrix_is_walked_by_keys_and_explains_a_cell_beside_it(tab: Tab, theme: str) -> None:
     tab.complaints()
-    tab.open("/t/acme/matrix?k=FLOW&ns=acme.finance")
-    first = tab.driver.find_element(By.CSS_SELECTOR, ".matrix tbody a")
-    first.send_keys(Keys.ARROW_DOWN)
-    tab.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
-    tab.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    tab.open("/t/acme/matrix?k=FLOW&ns=acme.finance", theme=theme)
+    rows = [
+        row.find_elements(By.CSS_SELECTOR, "a") for row in tab.driver.find_elements(By.CSS_SELECTOR, ".matrix tbody tr")
+    ]
 
-    until(lambda: "user:alice" in tab.driver.find_element(By.CSS_SELECTOR, "#beside").text, "the explanation")
-    assert "ALLOWED" in tab.driver.find_element(By.CSS_SELECTOR, "#beside .verdict").text
+    def after(*keys: str) -> WebElement:
+        ActionChains(tab.driver).send_keys(*keys).perform()
+        return tab.driver.switch_to.active_element
+
+    def with_control(key: str) -> WebElement:
+        ActionChains(tab.driver).key_down(Keys.CONTROL).send_keys(key).key_up(Keys.CONTROL).perform()
+        return tab.driver.switch_to.active_element
+
+    assert ["grid", "gridcell"] == [
+        tab.driver.find_element(By.CSS_SELECTOR, each).aria_role for each in (".matrix", ".matrix td")
+    ]
+    rows[0][0].send_keys(Keys.ARROW_UP)
+    assert rows[0][0] == after(Keys.ARROW_LEFT)
+    assert rows[1][1] == after(Keys.ARROW_DOWN, Keys.ARROW_RIGHT)
+    assert rows[1][-1] == after(Keys.END)
+    assert rows[1][0] == after(Keys.HOME)
+    assert rows[-1][-1] == with_control(Keys.END)
+    assert rows[0][0] == with_control(Keys.HOME)
+    left = after(Keys.TAB)
+    assert all(left != each for row in rows for each in row)
+    cell = rows[1][1]
+    cell.send_keys(Keys.ENTER)
+    beside = tab.driver.find_element(By.ID, "beside")
+    until(lambda: tab.driver.switch_to.active_element == beside, "the explanation")
+    assert "user:alice" in beside.text
+    assert "ALLOWED" in beside.find_element(By.CSS_SELECTOR, ".verdict").text
     assert "/matrix?" in tab.driver.current_url
     assert tab.violations() == []
-    tab.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
-    assert not tab.driver.find_element(By.ID, "beside").is_displayed()
+    assert cell == after(Keys.ESCAPE)
+    assert not beside.is_displayed()
     assert tab.complaints() == []
 
 

@@ -34,6 +34,7 @@ def example_paths(client: Client) -> dict[str, list[str]]:
         "what": ["/t/acme/what", "/t/acme/what?p=user:bob&ns=acme.finance"],
         "principal": ["/t/acme/principal", "/t/acme/principal?p=user:bob"],
         "matrix": [
+            "/t/acme/matrix",
             "/t/acme/matrix?k=FLOW&ns=acme.finance",
             "/t/acme/matrix?rows=namespaces+of+a+principal&p=user:bob&k=FLOW&a=VIEW+UPDATE&differ=only+those+that+differ",
         ],

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from remit.client import Asked, AsyncClient, Client, RecordFilter
 from remit.console.app import NOT_FOUND, application
 from remit.console.options import Console
 from remit.console.pages import PAGES
+from remit.drawing.graph_svg import NODES_LIMIT
 from remit.v1.status_service_pb2 import TENANT_STATE_PINNED, TENANT_STATE_SERVING
 
 NOT_RUN: Final = {"pin", "live", "tests"}
@@ -230,6 +232,13 @@ def test_matrix_of_too_many_columns_says_so_in_its_form(browser: TestClient) -> 
     assert "60" in answer.text
 
 
+def test_matrix_without_columns_says_what_to_choose_first(browser: TestClient) -> None:
+    html = browser.get("/t/acme/matrix").text
+
+    assert "Choose a kind first" in html
+    assert "data-copy" not in html
+
+
 def test_names_of_the_policy_are_all_there(browser: TestClient, client: Client) -> None:
     for what in ("namespace", "pattern", "group", "role", "principal"):
         names = [each.name for each in client.list_names("acme", what)]
@@ -286,6 +295,27 @@ def test_graph_is_drawn_from_a_file_and_from_what_is_pasted(browser: TestClient)
         answer = browser.post("/t/acme/graph", data={"p": "user:carol", "graph": wrong}, headers=OWN)
         assert answer.status_code == 400, wrong
     assert browser.get("/t/acme/graph?p=user:carol&file=../../policies/README.md").status_code == 400
+
+
+def test_graph_is_a_tree_in_the_order_of_the_command_line(browser: TestClient, server: Server) -> None:
+    file = str(GRAPHS / "close.json")
+    done = remit_process("graph", "acme", "user:carol", file, "--target", server.target)
+    html = browser.get("/t/acme/graph?p=user:carol&file=close.json").text
+    items = re.findall("<li>(.*?)(?:<details|</li>)", html.partition('<ul class="tree">')[2], re.DOTALL)
+    words = [" ".join(re.sub("<[^>]+>", "", each).split()) for each in items]
+
+    assert words == [" ".join(line.strip("│├└─ ").split()) for line in done.stdout.splitlines()[:-1]]
+    assert sum("FORBIDDEN" in each for each in words) == 1
+
+
+def test_graph_too_large_for_a_picture_is_a_tree(browser: TestClient) -> None:
+    nodes = [{"uid": f"n{at}", "kind": "FLOW", "namespace": "acme.finance"} for at in range(NODES_LIMIT + 1)]
+    text = json.dumps({"nodes": nodes, "edges": []})
+    html = browser.post("/t/acme/graph", data={"p": "user:alice", "graph": text}, headers=OWN).text
+
+    assert "too many nodes or edges for a picture: the tree has them" in html
+    assert "<svg" not in html
+    assert html.partition('<ul class="tree">')[2].count("<li>") == len(nodes)
 
 
 def test_pin_needs_the_tenant_s_name_and_a_page_of_the_console(browser: TestClient, client: Client) -> None:

@@ -8,10 +8,10 @@ from xml.etree import ElementTree as ET
 import pytest
 from typer.testing import CliRunner, Result
 
-from remit.cli.ask.graph_tree import DEPTH_LIMIT
 from remit.cli.main import app
 from remit.drawing.graph_dot import read_dot, write_dot
 from remit.drawing.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
+from remit.drawing.graph_tree import DEPTH_LIMIT
 from remit.v1 import visibility_service_pb2 as messages
 from remit.v1.decision_pb2 import Effect, Reason
 

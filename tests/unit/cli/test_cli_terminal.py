@@ -19,7 +19,7 @@ from remit.audit.ids import DecisionIds, format_id
 from remit.audit.record import DecisionRecord, LifecycleRecord
 from remit.audit.store.store import AuditStore
 from remit.cli.ask import operation, reach, resolve
-from remit.cli.ask.graph_tree import trees
+from remit.cli.ask.graph_tree import rich_tree
 from remit.cli.common import output
 from remit.cli.main import app
 from remit.cli.policy import diff_text
@@ -29,6 +29,7 @@ from remit.core.decision import Reason
 from remit.core.rows import Effect
 from remit.drawing.graph_dot import read_dot, write_dot
 from remit.drawing.graph_svg import write_svg
+from remit.drawing.graph_tree import trees
 from remit.service.shadow.replay import ReplayedChange
 from remit.v1 import (
     access_service_pb2,
@@ -117,7 +118,7 @@ def graph_of(name: str) -> visibility_service_pb2.VisibleGraphResponse:
 
 def drawn(name: str) -> RenderableType:
     (tree,) = trees(graph_of(name))
-    return tree
+    return rich_tree(tree)
 
 
 @pytest.mark.parametrize("name", NASTY)

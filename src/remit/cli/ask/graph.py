@@ -5,7 +5,7 @@ from typing import Annotated, Final
 import typer
 
 from remit.cli.ask.check import PrincipalArgument, TenantArgument
-from remit.cli.ask.graph_tree import trees
+from remit.cli.ask.graph_tree import rich_tree
 from remit.cli.common.as_json import JsonOption, form_of, print_json
 from remit.cli.common.backend import Backend, end_where_refused, with_backend
 from remit.cli.common.help import OUTPUT
@@ -15,6 +15,7 @@ from remit.drawing.graph_dot import read_dot, write_dot
 from remit.drawing.graph_edges import forbidden
 from remit.drawing.graph_json import read_json
 from remit.drawing.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
+from remit.drawing.graph_tree import trees
 from remit.v1 import visibility_service_pb2 as messages
 
 
@@ -84,7 +85,7 @@ _READERS: Final = {".json": read_json, ".dot": read_dot, ".gv": read_dot}
 
 def _print_trees(answer: messages.VisibleGraphResponse) -> None:
     for tree in trees(answer):
-        out.print(Whole(tree))
+        out.print(Whole(rich_tree(tree)))
     hidden = sum(not node.kind for node in answer.nodes)
     summary = (
         f"{len(answer.nodes) - hidden} nodes visible, {len(answer.edges)} edges, "

@@ -13,6 +13,11 @@ if (table) {
   const stop = (at) => {
     for (const each of all) each.tabIndex = each === at ? 0 : -1;
   };
+  table.setAttribute("role", "grid");
+  for (const row of table.rows) row.setAttribute("role", "row");
+  for (const each of table.tHead.querySelectorAll("th")) each.setAttribute("role", "columnheader");
+  for (const each of table.tBodies[0].querySelectorAll("th")) each.setAttribute("role", "rowheader");
+  for (const each of table.querySelectorAll("td")) each.setAttribute("role", "gridcell");
   stop(rows[0][0]);
 
   const explain = async (at) => {
@@ -21,29 +26,35 @@ if (table) {
     at.setAttribute("aria-current", "true");
     beside.hidden = false;
     beside.textContent = "…";
+    const found = document.createElement("div");
     try {
-      await load(at.href, beside);
-      for (const each of beside.querySelectorAll("form, .command")) each.remove();
-      localTimes(beside);
-      const link = document.createElement("a");
-      link.href = at.href;
-      link.textContent = "Open as a page";
-      const close = document.createElement("button");
-      close.type = "button";
-      close.textContent = "Close";
-      close.addEventListener("click", hide);
-      const foot = document.createElement("p");
-      foot.append(link, " ", close);
-      beside.append(foot);
+      await load(at.href, found);
     } catch {
       location.assign(at.href);
+      return;
     }
+    // Somebody has chosen another cell, or none, since.
+    if (chosen !== at) return;
+    for (const each of found.querySelectorAll("form, .command")) each.remove();
+    localTimes(found);
+    const link = document.createElement("a");
+    link.href = at.href;
+    link.textContent = "Open as a page";
+    const close = document.createElement("button");
+    close.type = "button";
+    close.textContent = "Close";
+    close.addEventListener("click", hide);
+    const foot = document.createElement("p");
+    foot.append(link, " ", close);
+    beside.replaceChildren(...found.childNodes, foot);
+    if (document.activeElement === at) beside.focus();
   };
 
   const hide = () => {
     beside.hidden = true;
     chosen?.removeAttribute("aria-current");
     chosen?.focus();
+    chosen = null;
   };
 
   table.addEventListener("click", (event) => {
@@ -59,13 +70,15 @@ if (table) {
     const row = rows.findIndex((each) => each.includes(at));
     if (row < 0) return;
     const column = rows[row].indexOf(at);
+    const ends = event.key === "Home" || event.key === "End";
+    if (event.altKey || event.metaKey || event.shiftKey || (event.ctrlKey && !ends)) return;
     const moves = {
       ArrowRight: [row, column + 1],
       ArrowLeft: [row, column - 1],
       ArrowDown: [row + 1, column],
       ArrowUp: [row - 1, column],
-      Home: [row, 0],
-      End: [row, rows[row].length - 1],
+      Home: [event.ctrlKey ? 0 : row, 0],
+      End: [event.ctrlKey ? rows.length - 1 : row, rows[row].length - 1],
     };
     const next = moves[event.key] && rows[moves[event.key][0]]?.[moves[event.key][1]];
     if (next) {

@@ -17,7 +17,7 @@ _INPUTS: Final = (
     Input("p", "Principal", "user:bob", "principal"),
     Input("a", "Action", "UPDATE", "action", list="actions"),
     Input("k", "Kind", "FLOW", "kind", list="kinds"),
-    Input("ns", "Namespace", "acme.finance; empty for the tenant itself", "namespace"),
+    Input("ns", "Namespace", "acme.finance; empty: tenant", "namespace"),
     *WHEN,
 )
 

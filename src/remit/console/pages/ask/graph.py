@@ -14,6 +14,7 @@ from remit.console.visit import BadInputError, Visit
 from remit.drawing.graph_dot import read_dot
 from remit.drawing.graph_json import read_json
 from remit.drawing.graph_svg import EDGES_LIMIT, NODES_LIMIT, draw
+from remit.drawing.graph_tree import trees
 from remit.v1 import visibility_service_pb2 as messages
 
 _HIDDEN: Final = ("nameless stubs", "left out")
@@ -63,7 +64,7 @@ async def _answered(visit: Visit, given: Mapping[str, str], pasted: str) -> View
             "sentence": errors.get("", errors.get("graph", "")),
             "pasted": pasted,
             "picture": _picture(answer) if answer is not None else "",
-            "answer": answer,
+            "trees": list(trees(answer)) if answer is not None else (),
         },
         status=400 if errors else 200,
     )
@@ -109,8 +110,24 @@ def _tables(answer: messages.VisibleGraphResponse) -> list[Table]:
         for each in answer.edges
     ]
     return [
-        Table("edges", "Who uses what", ("uses", "by", "what", "reach", "reason"), edges, "No edge.", total=len(edges)),
-        Table("nodes", "Nodes", ("node", "kind", "namespace", "id"), nodes, "No node is visible.", total=len(nodes)),
+        Table(
+            "edges",
+            "Who uses what",
+            ("uses", "by", "what", "reach", "reason"),
+            edges,
+            "No edge.",
+            total=len(edges),
+            folded=True,
+        ),
+        Table(
+            "nodes",
+            "Nodes",
+            ("node", "kind", "namespace", "id"),
+            nodes,
+            "No node is visible.",
+            total=len(nodes),
+            folded=True,
+        ),
     ]
 
 

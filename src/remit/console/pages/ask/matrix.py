@@ -12,7 +12,7 @@ from remit.v1 import search_service_pb2 as messages
 _PEOPLE, _PLACES = "principals in a namespace", "namespaces of a principal"
 INPUTS: Final = (
     Input("rows", "Rows", options=(_PEOPLE, _PLACES)),
-    Input("ns", "Namespace", "acme.finance; empty for the tenant itself", "namespace"),
+    Input("ns", "Namespace", "acme.finance; empty: tenant", "namespace"),
     Input("who", "Only who holds", "group:finance or role:editor", "holding"),
     Input("p", "Principal (for namespaces)", "user:bob", "principal"),
     Input("k", "Kinds", "FLOW EXECUTION", "kinds", list="kinds"),
@@ -26,7 +26,7 @@ _ROWS: Final = 50
 async def show(visit: Visit) -> View:
     """A table of decisions: what principals may do in a namespace, or what one may do in namespaces."""
     if not (visit.text("k") or visit.text("a")):
-        return _view(visit)
+        return _view(visit, note="Choose a kind first, for example FLOW, or an action: they make the columns.")
     try:
         people = visit.choice("rows", (_PEOPLE, _PLACES)) == _PEOPLE
         answer = await _page(visit, people=people, token="" if visit.whole else visit.text("after"))
@@ -77,7 +77,7 @@ def _view(
         tables.append(_table(visit, answer, found, shown, people=people))
     return View(
         f"Access matrix of {visit.tenant}",
-        _command(visit, people=people),
+        _command(visit, people=people) if answer is not None else (),
         tables,
         "matrix.html",
         {

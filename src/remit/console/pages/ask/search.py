@@ -16,7 +16,7 @@ from remit.v1 import search_service_pb2 as messages
 _PRINCIPAL: Final = Input("p", "Principal", "user:bob", "principal")
 _ACTION: Final = Input("a", "Action", "UPDATE", "action", list="actions")
 _KIND: Final = Input("k", "Kind", "FLOW", "kind", list="kinds")
-_NAMESPACE: Final = Input("ns", "Namespace", "acme.finance; empty for the tenant itself", "namespace")
+_NAMESPACE: Final = Input("ns", "Namespace", "acme.finance; empty: tenant", "namespace")
 _REVISION: Final = Input("rev", "Revision", "the one that serves", "revision")
 
 
