@@ -18,7 +18,7 @@ from support.server import ROOT, Server, remit_process, until
 
 from remit.client import Asked, AsyncClient, Client, RecordFilter
 from remit.console.app import NOT_FOUND, application
-from remit.console.options import Console
+from remit.console.options import ConsoleOptions
 from remit.console.pages import PAGES
 from remit.drawing.graph_svg import NODES_LIMIT
 from remit.v1.status_service_pb2 import TENANT_STATE_PINNED, TENANT_STATE_SERVING
@@ -47,7 +47,7 @@ def paths(client: Client) -> dict[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def browser(server: Server) -> Iterator[TestClient]:
-    console = Console(lambda: AsyncClient(server.target, timeout_s=30), server.target, graphs=GRAPHS)
+    console = ConsoleOptions(lambda: AsyncClient(server.target, timeout_s=30), server.target, graphs=GRAPHS)
     with TestClient(application(console), base_url=BASE, follow_redirects=False) as browser:
         yield browser
 
@@ -199,7 +199,7 @@ def test_console_that_is_opened_once_prints_its_key(server: Server) -> None:
 
 
 def test_server_that_is_away_is_an_error_page() -> None:
-    console = Console(lambda: AsyncClient("127.0.0.1:1", timeout_s=0.2), "127.0.0.1:1")
+    console = ConsoleOptions(lambda: AsyncClient("127.0.0.1:1", timeout_s=0.2), "127.0.0.1:1")
     with TestClient(application(console), base_url=BASE) as browser:
         answer = browser.get("/")
 
