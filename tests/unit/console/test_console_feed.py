@@ -9,7 +9,7 @@ import pytest
 from remit.client import AsyncClient, DecisionUnavailable, RecordFilter
 from remit.console import feed as feeds
 from remit.console.feed import Feed
-from remit.console.visit import PERSON
+from remit.console.person import PERSON, Person, token_of_person
 from remit.v1.audit_service_pb2 import Record, RecordCount
 
 
@@ -29,15 +29,15 @@ class Server:
         yield Record(id="1")
 
     async def count_records(self, _: RecordFilter) -> AsyncIterator[RecordCount]:
-        self.asked.append(PERSON.get(""))
-        if PERSON.get("") in self.refused:
+        self.asked.append(token_of_person())
+        if token_of_person() in self.refused:
             raise DecisionUnavailable("PERMISSION_DENIED", "no")
         return
         yield RecordCount()
 
     async def follow_records(self, _: RecordFilter, after: str) -> AsyncIterator[Record]:
         assert after == "2"
-        self.streams.append(PERSON.get(""))
+        self.streams.append(token_of_person())
         self.open += 1
         try:
             while (record := await self.news.get()) is not None:
@@ -47,9 +47,13 @@ class Server:
             self.open -= 1
 
 
+def person_with(token: str) -> Person:
+    return Person("somebody", token, recent=False)
+
+
 @pytest.fixture(autouse=True)
 def person() -> Iterator[None]:
-    token = PERSON.set("ann")
+    token = PERSON.set(person_with("ann"))
     yield
     PERSON.reset(token)
 
@@ -73,7 +77,7 @@ def test_a_hundred_viewers_cost_the_server_one_stream_and_one_question_each() ->
         server = Server()
         feed = made(server)
         for viewer in range(100):
-            PERSON.set(f"viewer-{viewer}")
+            PERSON.set(person_with(f"viewer-{viewer}"))
             for _ in range(3):
                 assert await ids(feed) == ["2", "1"]
         await until(lambda: server.streams == ["viewer-0"])
@@ -93,7 +97,7 @@ def test_viewer_without_the_right_sees_nothing_of_the_stream_of_others() -> None
         feed = made(server, ask_again_s=0)
         assert await ids(feed) == ["2", "1"]
         server.refused.add("eve")
-        PERSON.set("eve")
+        PERSON.set(person_with("eve"))
         with pytest.raises(DecisionUnavailable, match="PERMISSION_DENIED"):
             await ids(feed)
         await feed.close()
@@ -109,7 +113,7 @@ def test_stream_that_ends_with_its_opener_s_right_is_opened_by_the_next_viewer()
         await until(lambda: server.open == 1)
         server.news.put_nowait(None)
         await until(lambda: server.open == 0)
-        PERSON.set("bob")
+        PERSON.set(person_with("bob"))
         assert await ids(feed) == ["2", "1"]
         await until(lambda: server.streams == ["ann", "bob"])
         await feed.close()
