@@ -239,6 +239,26 @@ def test_matrix_without_columns_says_what_to_choose_first(browser: TestClient) -
     assert "data-copy" not in html
 
 
+@pytest.mark.parametrize(
+    ("page", "name", "words", "word"),
+    [
+        ("explain", "k", "kinds", "FLOW"),
+        ("explain-reach", "r", "relations", "SUBFLOW"),
+        ("matrix", "a", "actions", "UPDATE"),
+        ("who", "k", "kinds", "FLOW"),
+    ],
+)
+def test_inputs_suggest_the_words_of_the_vocabulary(
+    browser: TestClient, page: str, name: str, words: str, word: str
+) -> None:
+    text = browser.get(f"/t/acme/{page}").text
+
+    (field,) = re.findall(rf'<input[^>]* name="{name}"[^>]*>', text)
+    assert f'list="words-{words}"' in field
+    (known,) = re.findall(rf'<datalist id="words-{words}">(.*?)</datalist>', text)
+    assert f'<option value="{word}">' in known
+
+
 def test_names_of_the_policy_are_all_there(browser: TestClient, client: Client) -> None:
     for what in ("namespace", "pattern", "group", "role", "principal"):
         names = [each.name for each in client.list_names("acme", what)]

@@ -49,6 +49,7 @@ def fields(
             each.hint,
             (errors or {}).get(each.name, ""),
             each.options,
+            each.list,
         )
         for each in inputs
     ]
