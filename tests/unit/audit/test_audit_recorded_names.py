@@ -8,7 +8,7 @@ from remit.audit.record import BY_CALLERS
 
 ROOT = Path(__file__).parents[3]
 WRITTEN = re.compile(
-    r"""(?:Outcome|remember|_record)\("([A-Z_]+)"|^(?:KEY_IN_USE|AUDIT_READ|BINDINGS_CHANGED|IDENTITIES_[A-Z]+)(?:: Final)? = "([A-Z_]+)"|kind.* = \(?"([A-Z_]+)".*else \("([A-Z_]+)\"""",
+    r"""(?:Outcome|remember|_record)\("([A-Z_]+)"|^(?:KEY_IN_USE|AUDIT_[A-Z]+|BINDINGS_CHANGED|IDENTITIES_[A-Z]+)(?:: Final)? = "([A-Z_]+)"|kind.* = \(?"([A-Z_]+)".*else \("([A-Z_]+)\"""",
     re.MULTILINE,
 )
 
