@@ -26,6 +26,7 @@ from remit.faults.postgresql import NoDatabaseError, OwnServer
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.puller import Puller
 from remit.fleet.store import Draft, PolicyStore
+from remit.fleet.trust import Trust
 from remit.policy.read.tree import Folder, Tree
 from remit.v1 import policy_service_pb2, policy_service_pb2_grpc
 
@@ -109,7 +110,7 @@ class Node(Server):
 
 
 class Watch:
-    """Notes when a node serves each revision of a tenant."""
+    """Notes when a node serves each revision and each position of a tenant."""
 
     def __init__(self, node: Node, tenant: Tenant) -> None:
         self._channel = grpc.insecure_channel(node.target)
@@ -136,7 +137,8 @@ class Watch:
         try:
             for change in self._changes:
                 with self._heard:
-                    self._served[change.revision] = time.perf_counter()
+                    now = time.perf_counter()
+                    self._served[change.revision] = self._served[change.position] = now
                     self._heard.notify_all()
         except grpc.RpcError:
             return
@@ -213,7 +215,7 @@ def idle(server: OwnServer, scratch: Path) -> tuple[float, float]:
             journal.begin()
             stack.callback(journal.end)
             puller = Puller(
-                store, journal, node=f"idle-{number}", version="0", keys=(), poll_s=1.0, most_bytes=_MOST_BYTES
+                store, journal, node=f"idle-{number}", version="0", trust=Trust(), poll_s=1.0, most_bytes=_MOST_BYTES
             )
             puller.first()
             event.listen(store.engine, "before_cursor_execute", count)
