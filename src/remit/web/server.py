@@ -90,24 +90,31 @@ class _Uvicorn(uvicorn.Server):
 
 def reloading_context(certificates: ServerCertificates) -> ssl.SSLContext:
     """A context whose connections get the newest certificates, each at its handshake."""
-    first = certificates.newest()
-    _prepare(first.context)
+    serving = certificates.newest()
+    first, changed_s = serving.context, 0.0
+    _prepare(first)
 
-    def switch(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        nonlocal first
+    def switch(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> int | None:
+        nonlocal serving, changed_s
         newest = certificates.newest()
-        if newest is not first:
+        if newest is not serving:
             _prepare(newest.context)
-            first = newest
+            serving, changed_s = newest, time.time()
         connection.context = newest.context
+        session = connection.session if connection.session_reused else None
+        if session is not None and session.time <= changed_s:
+            # The client forgets the session for this alert, and shows its certificate the next time.
+            return ssl.ALERT_DESCRIPTION_CERTIFICATE_EXPIRED
+        return None
 
-    first.context.sni_callback = switch
-    return first.context
+    first.sni_callback = switch
+    return first
 
 
 def _prepare(context: ssl.SSLContext) -> None:
     context.set_alpn_protocols(["http/1.1"])
-    # A session that is taken up again would not look at the certificate again.
+    # A session that is taken up again does not look at the certificate again. Nothing turns off those of TLS 1.2 without
+    # tickets, which Python takes up from 3.13 on.
     context.num_tickets = 0
     context.options |= ssl.OP_NO_TICKET
 

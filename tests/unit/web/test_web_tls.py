@@ -75,6 +75,8 @@ def test_session_of_an_authority_that_no_longer_counts_is_not_taken_up(
     shutil.copy(authority(tmp_path / "second").certificate, client_ca)
     with pytest.raises(OSError):
         asked(session)
+    shutil.copy(first.certificate, client_ca)
+    assert SHOWN == asked(None)[0]
 
 
 def test_client_without_a_certificate_is_let_in(listening: socket, first: Authority) -> None:
