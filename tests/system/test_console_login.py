@@ -219,6 +219,15 @@ def test_state_of_another_browser_is_refused(world: World, browser: TestClient) 
     refused(browser, theirs)
 
 
+@pytest.mark.parametrize("state", ["", "swapped"])
+def test_right_code_under_another_state_is_refused(world: World, browser: TestClient, state: str) -> None:
+    """PKCE stands against the code of another browser: nothing but the state is wrong here."""
+    mine = parse_qs(urlsplit(until_callback(world, browser)).query)
+    refused(
+        browser, f"/login/callback?{urlencode({'code': mine['code'][0], 'state': state, 'iss': world.provider.url})}"
+    )
+
+
 def test_code_of_another_browser_is_refused(world: World, browser: TestClient) -> None:
     with console(world) as attacker:
         theirs = parse_qs(urlsplit(until_callback(world, attacker)).query)["code"][0]
