@@ -4,7 +4,8 @@ import os
 import sys
 import time
 
-from remit.process.channel import channel_to_parent
+from remit.core.errors import RemitError
+from remit.process.channel import answer_requests, channel_to_parent
 
 
 def serve(descriptor: int) -> None:
@@ -23,3 +24,15 @@ def serve(descriptor: int) -> None:
                     channel.send_all([shared, shared, None])
                     continue
             channel.send((number, first, os.nice(0)))
+
+
+def serve_numbers(descriptor: int) -> None:
+    """Answers each number with its double; a text is an error."""
+    answer_requests(descriptor, 0, _doubled)
+
+
+def _doubled(asked: int | str) -> tuple[int, int]:
+    if isinstance(asked, str):
+        raise RemitError(asked)
+    time.sleep(asked)
+    return 2 * asked, os.getpid()

@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from threading import Lock, Thread
 from typing import Any, Final
 
+from remit.core.errors import RemitError
 from remit.process.errors import ChannelError, ChildEndedError
 
 _PARENT_EVERY_S: Final = 1.0
@@ -108,6 +109,27 @@ class ChildProcess:
         """Raises ChildEndedError."""
         with self.channel() as channel:
             return channel.request(message)
+
+    def answer(self, request: object, timeout_s: float, late: RemitError) -> Any:
+        """The answer of a process that runs `answer_requests`. Raises the error that it answers with, `late` if it takes
+        longer than `timeout_s`, and ChildEndedError."""
+        try:
+            with self.channel(timeout_s) as channel:
+                answer = channel.request(request)
+        except ChildEndedError as error:
+            if isinstance(error.__cause__, TimeoutError):
+                raise late from None
+            raise
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def answer_once(self, request: object, timeout_s: float, late: RemitError) -> Any:
+        """The same, and the process ends: for an answer that leaves much in its memory."""
+        try:
+            return self.answer(request, timeout_s, late)
+        finally:
+            self.close()
 
     @contextmanager
     def channel(self, timeout_s: float | None = None) -> Iterator[Channel]:
@@ -210,6 +232,20 @@ def channel_to_parent(descriptor: int, nice: int) -> Iterator[Channel]:
     Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     with suppress(ChannelError), closing(Channel(socket.socket(fileno=descriptor))) as channel:
         yield channel
+
+
+def answer_requests(descriptor: int, nice: int, answer: Callable[[Any], object]) -> None:
+    """All that a child does which answers one request after another. A RemitError is an answer too."""
+    with channel_to_parent(descriptor, nice) as channel:
+        while True:
+            channel.send(answer_or_error(answer, channel.receive()))
+
+
+def answer_or_error(answer: Callable[[Any], object], request: Any) -> object:
+    try:
+        return answer(request)
+    except RemitError as error:
+        return error
 
 
 def _end_with(parent: int) -> None:

@@ -7,16 +7,20 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
+from remit.core.errors import RemitError
 from remit.faults.promise import until
 from remit.process.channel import ChildProcess
 from remit.process.errors import ChildEndedError
 
 TESTS = Path(__file__).parents[2]
+PATIENCE_S = 60.0
+LATE = RemitError("it was late")
 
 
 @pytest.fixture
@@ -25,6 +29,36 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChildProcess]:
     made = ChildProcess("the child", "answering", "serve", "first")
     yield made
     made.close()
+
+
+@pytest.fixture
+def doubler(monkeypatch: pytest.MonkeyPatch) -> Iterator[ChildProcess]:
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    made = ChildProcess("the child", "answering", "serve_numbers")
+    yield made
+    made.close()
+
+
+def test_a_process_answers_or_raises_and_goes_on(doubler: ChildProcess) -> None:
+    _, process = doubler.answer(0, PATIENCE_S, LATE)
+    with pytest.raises(RemitError, match="no number"):
+        doubler.answer("no number", PATIENCE_S, LATE)
+    assert (0, process) == doubler.answer(0, PATIENCE_S, LATE)
+
+
+def test_an_answer_that_is_late_is_the_error_for_it(doubler: ChildProcess) -> None:
+    with pytest.raises(RemitError) as caught:
+        doubler.answer(600, 0.05, LATE)
+    assert LATE is caught.value
+    assert 0 == doubler.answer(0, PATIENCE_S, LATE)[0]
+
+
+@pytest.mark.parametrize("asked", [0, "no number"])
+def test_a_process_that_answers_once_is_gone_then(doubler: ChildProcess, asked: object) -> None:
+    with suppress(RemitError):
+        assert 0 == doubler.answer_once(asked, PATIENCE_S, LATE)[0]
+    assert doubler._process is None
+    assert 0 == doubler.answer_once(0, PATIENCE_S, LATE)[0]
 
 
 def test_a_process_starts_with_the_first_request_and_stays(child: ChildProcess) -> None:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from remit.core.errors import RemitError
 from remit.core.names import Tenant
 from remit.core.rows import Link, ReachRule, Rule
 from remit.engine.decision_diagram import TooManyDiagramsError
@@ -11,8 +10,7 @@ from remit.engine.diff import TenantDiff, changed_rows, diff
 from remit.engine.inquiry import TooLargeError
 from remit.policy.read.limits import Limits
 from remit.policy.revisions.explainer import ArchivedPolicy, snapshot_of
-from remit.process.channel import ChildProcess, channel_to_parent
-from remit.process.errors import ChildEndedError
+from remit.process.channel import ChildProcess, answer_requests
 
 NAMES_LIMIT: Final = 10_000
 """Principals and patterns that a diff may name."""
@@ -57,20 +55,10 @@ class RevisionDiffer:
     ) -> RevisionDiff:
         """Not for two threads at once. Raises RevisionNotStoredError, TooLargeError, and ChildEndedError if it takes too
         long or the process ends."""
-        try:
-            with self._child.channel(timeout_s) as channel:
-                answer = channel.request(_DiffRequest(tenant, old, new, limits))
-        except ChildEndedError as error:
-            if isinstance(error.__cause__, TimeoutError):
-                raise TooLargeError(
-                    f"`{old.revision[:12]}` and `{new.revision[:12]}` were not compared within {timeout_s:g} s"
-                ) from None
-            raise
-        finally:
-            self._child.close()
-        if isinstance(answer, Exception):
-            raise answer
-        found: RevisionDiff = answer
+        late = TooLargeError(
+            f"`{old.revision[:12]}` and `{new.revision[:12]}` were not compared within {timeout_s:g} s"
+        )
+        found: RevisionDiff = self._child.answer_once(_DiffRequest(tenant, old, new, limits), timeout_s, late)
         return found
 
     def stop(self) -> None:
@@ -80,27 +68,21 @@ class RevisionDiffer:
 
 def serve(descriptor: int) -> None:
     """The process: compares until the channel closes."""
-    with channel_to_parent(descriptor, _NICE) as channel:
-        while True:
-            channel.send(_answer(channel.receive()))
+    answer_requests(descriptor, _NICE, _compared)
 
 
-def _answer(asked: _DiffRequest) -> RevisionDiff | RemitError:
+def _compared(asked: _DiffRequest) -> RevisionDiff:
+    old, new = (snapshot_of(each.archive, asked.tenant, each.revision, asked.limits) for each in (asked.old, asked.new))
     try:
-        old, new = (
-            snapshot_of(each.archive, asked.tenant, each.revision, asked.limits) for each in (asked.old, asked.new)
-        )
         found = diff(asked.tenant, old, new)
-        names = found.names
-        if names > NAMES_LIMIT:
-            raise TooLargeError(
-                f"the answer would name {names} principals and patterns: at most {NAMES_LIMIT} are sent; compare revisions "
-                "between these two, or the policy files with `remit diff`"
-            )
-        added, removed = changed_rows(old, new)
-        shown = [rows if len(rows) <= ROWS_LIMIT else () for rows in (added, removed)]
-        return RevisionDiff(asked.old.revision, asked.new.revision, found, *shown)
     except TooManyDiagramsError as error:
-        return TooLargeError(str(error))
-    except RemitError as error:
-        return error
+        raise TooLargeError(str(error)) from None
+    names = found.names
+    if names > NAMES_LIMIT:
+        raise TooLargeError(
+            f"the answer would name {names} principals and patterns: at most {NAMES_LIMIT} are sent; compare revisions "
+            "between these two, or the policy files with `remit diff`"
+        )
+    added, removed = changed_rows(old, new)
+    shown = [rows if len(rows) <= ROWS_LIMIT else () for rows in (added, removed)]
+    return RevisionDiff(asked.old.revision, asked.new.revision, found, *shown)

@@ -4,10 +4,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
-from remit.core.errors import RemitError
 from remit.core.explanation import Explanation, ReachExplanation
 from remit.core.names import Tenant
 from remit.core.question import Question, ReachQuestion
@@ -19,7 +19,7 @@ from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import read_archive
 from remit.policy.revisions.load import load_revision
 from remit.policy.revisions.runtime_archive import RuntimeArchive, rows_behind
-from remit.process.channel import ChildProcess, channel_to_parent
+from remit.process.channel import ChildProcess, answer_or_error, channel_to_parent
 from remit.process.errors import ChildEndedError
 
 AnyExplanation = Explanation | ReachExplanation
@@ -124,8 +124,6 @@ class RevisionExplainer:
                 answer = self._exchange(replace(asked, archive=archive()), ends_at)
         finally:
             self._mutex.release()
-        if isinstance(answer, Exception):
-            raise answer
         found: AnyExplanation = answer
         return found
 
@@ -136,13 +134,8 @@ class RevisionExplainer:
             self._child.close()
 
     def _exchange(self, asked: _ExplainRequest, ends_at: float) -> Any:
-        try:
-            with self._child.channel(max(ends_at - time.monotonic(), _LEAST_S)) as channel:
-                return channel.request(asked)
-        except ChildEndedError as error:
-            if isinstance(error.__cause__, TimeoutError):
-                raise ChildEndedError(f"revision `{asked.revision}` did not load in time; try again") from None
-            raise
+        late = ChildEndedError(f"revision `{asked.revision}` did not load in time; try again")
+        return self._child.answer(asked, max(ends_at - time.monotonic(), _LEAST_S), late)
 
 
 def serve(descriptor: int) -> None:
@@ -151,22 +144,19 @@ def serve(descriptor: int) -> None:
     with channel_to_parent(descriptor, _NICE) as channel:
         while True:
             if channel.wait(_IDLE_S):
-                channel.send(_answer(channel.receive(), held))
+                channel.send(answer_or_error(partial(_answer, held), channel.receive()))
             else:
                 held.clear()
 
 
-def _answer(asked: _ExplainRequest, held: OrderedDict[str, Snapshot]) -> object:
+def _answer(held: OrderedDict[str, Snapshot], asked: _ExplainRequest) -> AnyExplanation | _ArchiveWanted:
     snapshot = held.get(asked.revision)
-    try:
-        if snapshot is None:
-            if asked.archive is None:
-                return _ArchiveWanted()
-            snapshot = snapshot_of(asked.archive, asked.tenant, asked.revision, asked.limits)
-            held[asked.revision] = snapshot
-            if len(held) > _HELD:
-                held.popitem(last=False)
-        held.move_to_end(asked.revision)
-        return why(snapshot, asked.question)
-    except RemitError as error:
-        return error
+    if snapshot is None:
+        if asked.archive is None:
+            return _ArchiveWanted()
+        snapshot = snapshot_of(asked.archive, asked.tenant, asked.revision, asked.limits)
+        held[asked.revision] = snapshot
+        if len(held) > _HELD:
+            held.popitem(last=False)
+    held.move_to_end(asked.revision)
+    return why(snapshot, asked.question)

@@ -4,14 +4,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from remit.core.errors import RemitError
 from remit.core.names import Tenant
 from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import read_archive
 from remit.policy.revisions.explainer import ArchivedPolicy, most_bytes
 from remit.policy.revisions.load import load_revision
 from remit.policy.testing.coverage import FileCoverage, coverage, exercised, rows_of
-from remit.process.channel import ChildProcess, channel_to_parent
+from remit.process.channel import ChildProcess, answer_requests
 from remit.process.errors import ChildEndedError
 
 _NICE: Final = 10
@@ -58,18 +57,8 @@ class RevisionTester:
     def report(self, tenant: Tenant, archived: ArchivedPolicy, limits: Limits, timeout_s: float) -> RevisionTestReport:
         """Not for two threads at once. Raises RevisionNotStoredError, and ChildEndedError if it takes too long or the
         process ends."""
-        try:
-            with self._child.channel(timeout_s) as channel:
-                answer = channel.request(_TestRequest(tenant, archived, limits))
-        except ChildEndedError as error:
-            if isinstance(error.__cause__, TimeoutError):
-                raise ChildEndedError(f"the tests of `{tenant}` did not end within {timeout_s:g} s") from None
-            raise
-        finally:
-            self._child.close()
-        if isinstance(answer, Exception):
-            raise answer
-        found: RevisionTestReport = answer
+        late = ChildEndedError(f"the tests of `{tenant}` did not end within {timeout_s:g} s")
+        found: RevisionTestReport = self._child.answer_once(_TestRequest(tenant, archived, limits), timeout_s, late)
         return found
 
     def stop(self) -> None:
@@ -79,19 +68,14 @@ class RevisionTester:
 
 def serve(descriptor: int) -> None:
     """The process: tests until the channel closes."""
-    with channel_to_parent(descriptor, _NICE) as channel:
-        while True:
-            channel.send(_answer(channel.receive()))
+    answer_requests(descriptor, _NICE, _tested)
 
 
-def _answer(asked: _TestRequest) -> RevisionTestReport | RemitError:
+def _tested(asked: _TestRequest) -> RevisionTestReport:
     tenant, (files, files_revision, _), limits = asked.tenant, asked.archived, asked.limits
-    try:
-        name = f"kept revision `{files_revision}` of tenant `{tenant}`"
-        tree = read_archive(name, files, tenant, files_revision, most_bytes(limits))
-        loaded = load_revision(tree, tenant, limits)
-    except RemitError as error:
-        return error
+    name = f"kept revision `{files_revision}` of tenant `{tenant}`"
+    tree = read_archive(name, files, tenant, files_revision, most_bytes(limits))
+    loaded = load_revision(tree, tenant, limits)
     assert loaded.snapshot is not None
     failed: defaultdict[int, list[str]] = defaultdict(list)
     for failure in loaded.failures:
