@@ -133,15 +133,16 @@ def explaining_here(
     store: AuditReader, limits: Limits
 ) -> Callable[[Tenant, str, Question | ReachQuestion], AnyExplanation]:
     """Returns a function that explains by the store's revisions, in this process. Raises as `PastExplainer.why`."""
-    loaded: dict[str, Snapshot] = {}
+    loaded: dict[tuple[Tenant, str], Snapshot] = {}
 
     def explain(tenant: Tenant, revision: str, question: Question | ReachQuestion) -> AnyExplanation:
         if not revision:
             return why_unknown(tenant, question)
-        if revision not in loaded:
+        snapshot = loaded.get((tenant, revision))
+        if snapshot is None:
             archive = archived_policy(store, tenant, revision, limits)
-            loaded[revision] = snapshot_of(archive, tenant, revision, limits)
-        return why(loaded[revision], question)
+            snapshot = loaded[tenant, revision] = snapshot_of(archive, tenant, revision, limits)
+        return why(snapshot, question)
 
     return explain
 

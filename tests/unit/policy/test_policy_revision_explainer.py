@@ -83,6 +83,19 @@ def test_the_archive_is_asked_for_once(historian: RevisionExplainer) -> None:
     assert [0, 1, 2, 0] == asked
 
 
+def test_a_revision_of_another_tenant_is_not_there(historian: RevisionExplainer) -> None:
+    """Though the process has loaded it, and the caller knows all of its digits."""
+    archive = archive_of(50)
+    revision = archive.about.revision
+    historian.why(ACME, revision, ADA_VIEWS, lambda: archived(archive), PATIENCE_S)
+
+    def missing() -> ArchivedPolicy:
+        raise RevisionNotStoredError("gone")
+
+    with pytest.raises(RevisionNotStoredError, match="gone"):
+        historian.why(Tenant("globex"), revision, ADA_VIEWS, missing, PATIENCE_S)
+
+
 def test_question_outside_the_old_vocabulary_is_malformed(historian: RevisionExplainer) -> None:
     """There as here: with the field that is off."""
     archive = archive_of(20)

@@ -24,6 +24,8 @@ from remit.process.errors import ChildEndedError
 
 AnyExplanation = Explanation | ReachExplanation
 
+_Snapshots = OrderedDict[tuple[Tenant, str], Snapshot]
+
 _HELD: Final = 2
 """Snapshots that the process keeps, because a caller often asks again about the same revision."""
 _IDLE_S: Final = 60.0
@@ -140,7 +142,7 @@ class RevisionExplainer:
 
 def serve(descriptor: int) -> None:
     """The process: explains until the channel closes."""
-    held: OrderedDict[str, Snapshot] = OrderedDict()
+    held: _Snapshots = OrderedDict()
     with channel_to_parent(descriptor, _NICE) as channel:
         while True:
             if channel.wait(_IDLE_S):
@@ -149,14 +151,15 @@ def serve(descriptor: int) -> None:
                 held.clear()
 
 
-def _answer(held: OrderedDict[str, Snapshot], asked: _ExplainRequest) -> AnyExplanation | _ArchiveWanted:
-    snapshot = held.get(asked.revision)
+def _answer(held: _Snapshots, asked: _ExplainRequest) -> AnyExplanation | _ArchiveWanted:
+    key = asked.tenant, asked.revision
+    snapshot = held.get(key)
     if snapshot is None:
         if asked.archive is None:
             return _ArchiveWanted()
         snapshot = snapshot_of(asked.archive, asked.tenant, asked.revision, asked.limits)
-        held[asked.revision] = snapshot
+        held[key] = snapshot
         if len(held) > _HELD:
             held.popitem(last=False)
-    held.move_to_end(asked.revision)
+    held.move_to_end(key)
     return why(snapshot, asked.question)
