@@ -11,15 +11,14 @@ from typing import Final, NamedTuple
 
 from remit.core.names import Tenant
 from remit.core.rows import Link
+from remit.core.runtime import change_of
 from remit.policy.read.limits import Limits
 from remit.policy.read.tree import RESOURCES
-from remit.policy.revisions.archive import read_archive
-from remit.policy.revisions.explainer import ArchivedPolicy, most_bytes
+from remit.policy.revisions.explainer import ArchivedPolicy
 from remit.service.kept_revisions import KeptRevisions
 
 RUNTIME: Final = "runtime"
 """The path under which the rows of run time stand. No policy file has it."""
-_CHANGE: Final = f"{RUNTIME}:change "
 _HELD: Final = 2
 """Revisions whose files are kept unpacked, because a reader asks for one page after another."""
 
@@ -90,8 +89,7 @@ class RevisionTexts:
 
 def source_of(tenant: Tenant, revision: str, archived: ArchivedPolicy, limits: Limits) -> PolicySource:
     """Raises RevisionNotStoredError if the archive is damaged."""
-    name = f"kept revision `{archived.files_revision}` of tenant `{tenant}`"
-    tree = read_archive(name, archived.files, tenant, archived.files_revision, most_bytes(limits))
+    tree = archived.tree(tenant, limits)
     texts = {**tree.root.files, **tree.tenants[tenant].files}
     changes = _changes(archived.rows)
     if changes:
@@ -103,10 +101,5 @@ def source_of(tenant: Tenant, revision: str, archived: ArchivedPolicy, limits: L
 
 
 def _changes(rows: Iterable[Link]) -> dict[str, Sequence[str]]:
-    ordered = sorted(rows, key=lambda row: (_number(row), row.file, row.text))
+    ordered = sorted(rows, key=lambda row: (change_of(row), row.text))
     return {file: [row.text for row in same] for file, same in groupby(ordered, key=lambda row: row.file)}
-
-
-def _number(row: Link) -> int:
-    number = row.file.removeprefix(_CHANGE)
-    return int(number) if number.isascii() and number.isdigit() else 0

@@ -9,11 +9,15 @@ from support.trees import snapshot_of as loaded
 from support.trees import tree_of
 
 from remit.core.errors import MalformedQuestionError
-from remit.core.names import Tenant
+from remit.core.names import Subject, Tenant
+from remit.core.patterns import EVERYWHERE
 from remit.core.question import parse_question, parse_reach_question
+from remit.core.rows import Link
+from remit.core.runtime import RuntimeRow
 from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import Archive, RevisionNotStoredError, read_archive
 from remit.policy.revisions.explainer import ArchivedPolicy, RevisionExplainer, snapshot_of, why
+from remit.policy.revisions.runtime_archive import RuntimeArchive
 from remit.process.errors import ChildEndedError
 
 ACME = Tenant("acme")
@@ -157,6 +161,20 @@ def test_archive_of_another_tenant_is_refused() -> None:
     assert read_archive("revision", globex.content, Tenant("globex"), globex.about.revision)
     with pytest.raises(RevisionNotStoredError, match="another tenant"):
         read_archive("revision", globex.content, ACME, globex.about.revision)
+
+
+def test_rows_of_run_time_are_archived() -> None:
+    row = RuntimeRow(Subject("user:ada"), Subject("role:a")).link(ACME, 7)
+    archive = RuntimeArchive("0" * 64, "", (row,), ())
+    assert archive == RuntimeArchive.read("revision", archive.content, ACME, 1_000)
+
+
+@pytest.mark.parametrize("file", ["runtime:change", "roles.csv"])
+def test_a_row_that_no_change_granted_is_damage(file: str) -> None:
+    row = Link(Subject("user:ada"), Subject("role:a"), ACME, EVERYWHERE, file, 0)
+    content = RuntimeArchive("0" * 64, "", (row,), ()).content
+    with pytest.raises(RevisionNotStoredError, match="damaged"):
+        RuntimeArchive.read("revision", content, ACME, 1_000)
 
 
 def test_archive_that_unpacks_past_its_limit_is_refused() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final, Self
 from remit.core.names import Subject, Tenant
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Link
+from remit.core.runtime import change_of
 from remit.policy.revisions.archive import RevisionNotStoredError, pack, unpack
 
 _MEMBER: Final = ".runtime.json"
@@ -75,5 +76,8 @@ def _columns(link: Link) -> list[str]:
 
 
 def _link(tenant: Tenant, member: Any, holds: Any, scope: Any, file: Any) -> Link:
+    """Raises ValueError, also for a row that no change granted."""
     where = EVERYWHERE if scope == EVERYWHERE.text else NamespacePattern.parse(scope)
-    return Link(Subject(member), Subject(holds), tenant, where, str(file), 0)
+    link = Link(Subject(member), Subject(holds), tenant, where, str(file), 0)
+    change_of(link)
+    return link
