@@ -16,6 +16,7 @@ from remit.engine.explain.access import explain, unknown_tenant
 from remit.engine.explain.reach import explain_reach, unknown_tenants_reach
 from remit.engine.snapshot import Snapshot
 from remit.policy.read.limits import Limits
+from remit.policy.read.tree import Tree
 from remit.policy.revisions.archive import read_archive
 from remit.policy.revisions.load import load_revision
 from remit.policy.revisions.runtime_archive import RuntimeArchive, rows_behind
@@ -71,12 +72,15 @@ class ArchivedPolicy(NamedTuple):
             return cls(content, revision)
         return cls(archive_of(archive.files), archive.files, rows_behind(archive, tenant, archive_of, most))
 
+    def tree(self, tenant: Tenant, limits: Limits) -> Tree:
+        """The files. Raises RevisionNotStoredError if the archive is damaged, or is of another revision."""
+        name = f"kept revision `{self.files_revision}` of tenant `{tenant}`"
+        return read_archive(name, self.files, tenant, self.files_revision, most_bytes(limits))
+
 
 def snapshot_of(archived: ArchivedPolicy, tenant: Tenant, revision: str, limits: Limits) -> Snapshot:
     """Raises RevisionNotStoredError if the archive is damaged, is of another revision, or does not load."""
-    name = f"kept revision `{archived.files_revision}` of tenant `{tenant}`"
-    tree = read_archive(name, archived.files, tenant, archived.files_revision, most_bytes(limits))
-    snapshot = load_revision(tree, tenant, limits, tested=False).snapshot
+    snapshot = load_revision(archived.tree(tenant, limits), tenant, limits, tested=False).snapshot
     assert snapshot is not None
     return snapshot.changed(revision, archived.rows, ()) if archived.rows else snapshot
 

@@ -6,8 +6,7 @@ from typing import Final, NamedTuple
 
 from remit.core.names import Tenant
 from remit.policy.read.limits import Limits
-from remit.policy.revisions.archive import read_archive
-from remit.policy.revisions.explainer import ArchivedPolicy, most_bytes
+from remit.policy.revisions.explainer import ArchivedPolicy
 from remit.policy.revisions.load import load_revision
 from remit.policy.testing.coverage import FileCoverage, coverage, exercised, rows_of
 from remit.process.channel import ChildProcess, answer_requests
@@ -72,10 +71,7 @@ def serve(descriptor: int) -> None:
 
 
 def _tested(asked: _TestRequest) -> RevisionTestReport:
-    tenant, (files, files_revision, _), limits = asked.tenant, asked.archived, asked.limits
-    name = f"kept revision `{files_revision}` of tenant `{tenant}`"
-    tree = read_archive(name, files, tenant, files_revision, most_bytes(limits))
-    loaded = load_revision(tree, tenant, limits)
+    loaded = load_revision(asked.archived.tree(asked.tenant, asked.limits), asked.tenant, asked.limits)
     assert loaded.snapshot is not None
     failed: defaultdict[int, list[str]] = defaultdict(list)
     for failure in loaded.failures:
@@ -85,4 +81,4 @@ def _tested(asked: _TestRequest) -> RevisionTestReport:
         for each in loaded.cases
     ]
     found = coverage(rows_of(loaded.snapshot.policy), {*exercised(loaded.snapshot, loaded.cases)})
-    return RevisionTestReport(files_revision, tuple(sorted(cases, key=lambda case: case.place)), tuple(found))
+    return RevisionTestReport(asked.archived.files_revision, tuple(sorted(cases, key=lambda case: case.place)), tuple(found))
