@@ -17,6 +17,7 @@ from remit.client import Client, DecisionUnavailable, RuntimeBinding
 from remit.fleet.store import Draft, PolicyStore
 from remit.v1.search_service_pb2 import HeldEntry, ListHeldRequest
 
+RULES = [(b"few", number) for number in range(5)] + [(b"many", number) for number in range(6)]
 VOCABULARY = b"kinds:\n  FLOW: {class: namespace, actions: [VIEW]}\n"
 
 
@@ -117,11 +118,15 @@ def test_too_many_chains_are_an_error_and_never_a_part(tmp_path: Path, monkeypat
         "acme/roles.csv": b"p, role:r1, acme, **, FLOW, VIEW, allow\np, role:r2, acme, **, FLOW, VIEW, allow\n",
         "acme/bindings.csv": groups + roles + b"g, user:ben, group:g1, acme\n",
     }
+    rules = b"".join(b"p, user:%s, acme, n%d, FLOW, VIEW, allow\n" % (who, n) for who, n in RULES)
+    policy["acme/bindings.csv"] += rules
     with asked(tmp_path, policy) as (_, client):
         assert 3 == client.ask(held(principal="user:ben")).total
-        with pytest.raises(DecisionUnavailable, match="more than 5 ") as caught:
-            client.ask(held(principal="user:ann"))
-        assert caught.value.code == "RESOURCE_EXHAUSTED"
+        assert 5 == client.ask(held(principal="user:few")).total
+        for principal in ("user:ann", "user:many"):
+            with pytest.raises(DecisionUnavailable, match="more than 5 ") as caught:
+                client.ask(held(principal=principal))
+            assert caught.value.code == "RESOURCE_EXHAUSTED"
 
 
 @pytest.mark.parametrize(

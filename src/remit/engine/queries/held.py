@@ -66,17 +66,19 @@ class HeldBy(Inquiry[Held]):
         rules = sorted(snapshot.graph.rules_of(self.principal), key=lambda rule: (rule.file, rule.line))
         chains: list[HeldChain] = []
         ends: list[HeldChain] = [*_onward(snapshot, self.principal, (), EVERYWHERE)]
+        self._require_few(len(rules) + len(ends))
         while ends:
             chains += sorted(ends, key=_places)
             longer: list[HeldChain] = []
             for each in ends:
                 longer += _onward(snapshot, each.holds, each.rows, each.where)
-                if len(rules) + len(chains) + len(longer) > ENTRIES_LIMIT:
-                    raise TooLargeError(
-                        f"more than {ENTRIES_LIMIT} rows and chains of rows lead from `{self.principal}`"
-                    )
+                self._require_few(len(rules) + len(chains) + len(longer))
             ends = longer
         return Held(tuple(rules), tuple(chains), snapshot.admits(self.principal))
+
+    def _require_few(self, entries: int) -> None:
+        if entries > ENTRIES_LIMIT:
+            raise TooLargeError(f"more than {ENTRIES_LIMIT} rows and chains of rows lead from `{self.principal}`")
 
     def detail(self, answer: Held) -> Mapping[str, object]:
         return {"entries": answer.total, "roles": len(answer.roles)}
