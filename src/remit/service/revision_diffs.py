@@ -14,7 +14,6 @@ COMPARE_S: Final = 120.0
 
 
 class _Pair(NamedTuple):
-    tenant: Tenant
     old: str
     new: str
 
@@ -42,13 +41,13 @@ class RevisionDiffs:
         Raises RevisionNotStoredError, TooLargeError, TooManyWaitingError, StillComputingError if it takes longer than
         `timeout_s`, ChildEndedError or AuditStoreError.
         """
-        pair = _Pair(tenant, self._revisions.revision(tenant, old), self._revisions.revision(tenant, new))
+        pair = _Pair(self._revisions.revision(tenant, old), self._revisions.revision(tenant, new))
         if pair.old == pair.new:
             self._revisions.archived(tenant, pair.old)
             return RevisionDiff(pair.old, pair.new, TenantDiff(tenant))
         still = f"`{pair.old[:12]}` and `{pair.new[:12]}` are still being compared"
-        return self._answers.answer(pair, timeout_s, still)
+        return self._answers.answer(tenant, pair, timeout_s, still)
 
-    def _compared(self, pair: _Pair) -> RevisionDiff:
-        old, new = (RevisionArchive(each, self._revisions.archived(pair.tenant, each)) for each in (pair.old, pair.new))
-        return self._differ.diff(pair.tenant, old, new, self._limits, COMPARE_S)
+    def _compared(self, tenant: Tenant, pair: _Pair) -> RevisionDiff:
+        old, new = (RevisionArchive(each, self._revisions.archived(tenant, each)) for each in pair)
+        return self._differ.diff(tenant, old, new, self._limits, COMPARE_S)

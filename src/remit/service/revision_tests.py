@@ -37,7 +37,7 @@ class RevisionTests:
         # Rows of run time come and go, and the tests of the files stay the same.
         archived = self._revisions.archived(tenant, whole)
         still = f"the tests of `{whole[:12]}` still run"
-        return whole, self._answers.answer((tenant, archived.files_revision), timeout_s, still)
+        return whole, self._answers.answer(tenant, archived.files_revision, timeout_s, still)
 
-    def _report(self, key: tuple[Tenant, str]) -> RevisionTestReport:
-        return self._tester.report(key[0], self._revisions.archived(*key), self._limits, TEST_S)
+    def _report(self, tenant: Tenant, files_revision: str) -> RevisionTestReport:
+        return self._tester.report(tenant, self._revisions.archived(tenant, files_revision), self._limits, TEST_S)

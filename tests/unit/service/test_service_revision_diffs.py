@@ -16,12 +16,12 @@ from remit.policy.live import LivePolicies
 from remit.policy.read.limits import Limits
 from remit.policy.revisions.archive import Archive, RevisionNotStoredError, StoredRevision
 from remit.policy.revisions.differ import RevisionArchive, RevisionDiff, RevisionDiffer
-from remit.service.beside_decisions import KEPT, WAITING
+from remit.service.beside_decisions import ALL, KEPT, WAITING
 from remit.service.errors import StillComputingError, TooManyWaitingError
 from remit.service.kept_revisions import KeptRevisions
 from remit.service.revision_diffs import RevisionDiffs
 
-ACME = Tenant("acme")
+ACME, GLOBEX = Tenant("acme"), Tenant("globex")
 PATIENCE_S = 30.0
 
 
@@ -65,6 +65,11 @@ class OnDisk(NothingOnDisk):
 def archive_of(number: int) -> Archive:
     files = {"vocabulary.yaml": b"kinds: {}\n", "acme/bindings.csv": b"#\n" * number}
     return Archive.of(tree_of(files), ACME, 7, "/policies", "")
+
+
+def globex_of(number: int) -> Archive:
+    files = {"vocabulary.yaml": b"kinds: {}\n", "globex/bindings.csv": b"#\n" * number}
+    return Archive.of(tree_of(files), GLOBEX, 7, "/policies", "")
 
 
 REVISIONS = [archive_of(number).about.revision for number in range(KEPT + 2)]
@@ -135,6 +140,37 @@ def test_only_so_many_pairs_wait(diffs: RevisionDiffs, differ: SlowDiffer) -> No
     # The last one that waits.
     diffs.diff(ACME, REVISIONS[0], REVISIONS[WAITING], PATIENCE_S)
     assert diffs.diff(ACME, REVISIONS[0], REVISIONS[WAITING + 1], PATIENCE_S).new == REVISIONS[WAITING + 1]
+
+
+def test_a_tenant_that_asks_much_does_not_keep_its_neighbours_out(
+    diffs: RevisionDiffs, differ: SlowDiffer, store: AuditStore
+) -> None:
+    """They take turns."""
+    globex = [globex_of(number) for number in range(3)]
+    for each in globex:
+        store.keep_revision(GLOBEX, each.about.revision, 7, each.content)
+    for number in range(1, WAITING + 1):
+        with pytest.raises(StillComputingError):
+            diffs.diff(ACME, REVISIONS[0], REVISIONS[number], 0.0)
+        until(lambda: differ.pairs, "the first comparison runs")
+    first, *others = (each.about.revision for each in globex)
+    for revision in others:
+        with pytest.raises(StillComputingError):
+            diffs.diff(GLOBEX, first, revision, 0.0)
+    differ.may.set()
+    diffs.diff(GLOBEX, first, others[-1], PATIENCE_S)
+    # One was being compared already.
+    assert [REVISIONS[1], REVISIONS[2], others[0], REVISIONS[3], others[1]] == [new for _, new in differ.pairs[:5]]
+
+
+def test_only_so_many_pairs_of_all_tenants_wait(diffs: RevisionDiffs, differ: SlowDiffer) -> None:
+    """Whoever may ask about any tenant may invent one."""
+    for tenant in [ACME, *(Tenant(f"t{number}") for number in range(1, ALL))]:
+        with pytest.raises(StillComputingError):
+            diffs.diff(tenant, REVISIONS[0], REVISIONS[1], 0.0)
+        until(lambda: differ.pairs, "the first comparison runs")
+    with pytest.raises(TooManyWaitingError, match=f"{ALL} others wait"):
+        diffs.diff(GLOBEX, REVISIONS[0], REVISIONS[1], 0.0)
 
 
 def test_the_oldest_result_is_forgotten(diffs: RevisionDiffs, differ: SlowDiffer) -> None:

@@ -81,4 +81,6 @@ def _tested(asked: _TestRequest) -> RevisionTestReport:
         for each in loaded.cases
     ]
     found = coverage(rows_of(loaded.snapshot.policy), {*exercised(loaded.snapshot, loaded.cases)})
-    return RevisionTestReport(asked.archived.files_revision, tuple(sorted(cases, key=lambda case: case.place)), tuple(found))
+    return RevisionTestReport(
+        asked.archived.files_revision, tuple(sorted(cases, key=lambda case: case.place)), tuple(found)
+    )
