@@ -17,6 +17,8 @@ from support.trees import tree_of
 
 from remit.client import AsyncClient, Client, DecisionUnavailable, RuntimeBinding, WatchedChange
 from remit.core.names import Tenant
+from remit.core.runtime import parse_runtime_row
+from remit.fleet.bindings import BindingChange
 from remit.fleet.schema.tables import bindings, changes, heads
 from remit.fleet.store import Draft, PolicyStore
 from remit.v1 import binding_service_pb2 as messages
@@ -347,17 +349,33 @@ def test_a_watch_of_another_history_ends_and_says_so(local: Fleet, tmp_path: Pat
         with pytest.raises(DecisionUnavailable, match="is of tenant `globex`"):
             next(client.watch_bindings("acme", position.replace("acme", "globex")))
 
-        watch = client.watch_bindings("acme", position)
+        views(client, "user:1", at_least=position)
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(_end_of, watch)
-            with store.engine.begin() as connection:
-                # SQLite refuses the write of a transaction that began to read before another one wrote.
-                connection.execute(delete(changes).where(changes.c.seq == 2))
-                connection.execute(delete(bindings))
-                (first,) = connection.execute(select(changes).where(changes.c.seq == 1)).all()
-                connection.execute(update(heads).values(seq=1, hash=first.hash))
+            waiting = pool.submit(_end_of, client.watch_bindings("acme", position))
+            _forget_the_last_change(store)
             code, text = waiting.result(DEADLINE_S)
         assert ("ABORTED", True) == (code, "is not in the history of tenant `acme`" in text)
+
+
+def test_a_watch_ends_with_a_history_that_its_node_never_had(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    with node(tmp_path, url, "--policy-poll-s", "600") as server, server.client() as client:
+        with store.changing(Tenant("acme")) as write:
+            write.commit(BindingChange((parse_runtime_row("user:1", "role:viewer", "a.**"),), ()), "alice", "")
+        watch = client.watch_bindings("acme")
+        assert 2 == next(watch).change
+        _forget_the_last_change(store)
+        code, _ = _end_of(watch)
+        assert "ABORTED" == code
+
+
+def _forget_the_last_change(store: PolicyStore) -> None:
+    with store.engine.begin() as connection:
+        # SQLite refuses the write of a transaction that began to read before another one wrote.
+        connection.execute(delete(changes).where(changes.c.seq == 2))
+        connection.execute(delete(bindings))
+        (first,) = connection.execute(select(changes).where(changes.c.seq == 1)).all()
+        connection.execute(update(heads).values(seq=1, hash=first.hash))
 
 
 def _end_of(watch: Iterator[WatchedChange]) -> tuple[str, str]:

@@ -127,8 +127,13 @@ def recorded_caller(server: Server, client: Client) -> str:
     return record.caller
 
 
-def cause_in(server: Server, text: str) -> bool:
-    return any(text in line["cause"] for line in server.logs if line["event"] == "credential refused")
+def until_told(server: Server, text: str) -> None:
+    """Waits until the server's log has the cause of a refusal: it comes after the answer."""
+
+    def is_told() -> bool:
+        return any(text in line["cause"] for line in server.logs if line["event"] == "credential refused")
+
+    until(is_told, f"a refusal because {text}")
 
 
 def test_row_names_the_caller_and_ends_at_the_next_call(
@@ -171,14 +176,14 @@ def test_refused_certificate_ends_at_the_next_call(
             until(lambda: code_of(lambda: client.guard(*BOB_VIEWS)) == REFUSED, "the certificate ends")
             assert REFUSED == code_of(lambda: bearer.guard(*BOB_VIEWS))
             assert "service:web" == recorded_caller(server, renewed)
-    assert cause_in(server, f"the certificate of `{WEB}` is in `refused`")
+    until_told(server, f"the certificate of `{WEB}` is in `refused`")
 
 
 def test_certificate_that_expires_ends_at_the_next_call(server: Server, connect: Callable[..., Client]) -> None:
     with connect(x509.DNSName("brief.acme.example"), lifetime_s=3) as client:
         assert "service:dns/brief.acme.example" == recorded_caller(server, client)
         until(lambda: code_of(lambda: client.guard(*BOB_VIEWS)) == REFUSED, "the certificate ends")
-    assert cause_in(server, "the certificate of `dns/brief.acme.example` has expired")
+    until_told(server, "the certificate of `dns/brief.acme.example` has expired")
 
 
 def test_streams_end_with_their_credential(server: Server, authority: Authority, identities: IdentitiesFile) -> None:

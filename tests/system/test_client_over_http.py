@@ -291,7 +291,7 @@ def test_server_of_another_authority_or_name_has_no_answer(
         (url(secure, "https"), stranger),
         (f"https://localhost:{secure.http_port}", authority.certificate),
     ):
-        with made(target, timeout_s=0.5, server_ca=ca) as client, pytest.raises(DecisionUnavailable) as caught:
+        with made(target, timeout_s=2.0, server_ca=ca) as client, pytest.raises(DecisionUnavailable) as caught:
             client.check(*BOB_VIEWS)
         assert "UNAVAILABLE" == caught.value.code
         assert "CERTIFICATE_VERIFY_FAILED" in caught.value.message

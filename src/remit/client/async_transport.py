@@ -250,8 +250,9 @@ class AsyncTransport:
         """Seconds until the next attempt. Raises DecisionUnavailable if there is none, or must be none `again`."""
         pause_s = retry.pause_s(error) if again else None
         if pause_s is None:
-            cause = await asyncio.to_thread(self._links.cause, error) if is_connection_failure(error) else ""
-            raise unavailable(error, cause) from error
+            reason = retry.reason(error)
+            cause = await asyncio.to_thread(self._links.cause, reason) if is_connection_failure(reason) else ""
+            raise unavailable(reason, cause) from error
         return pause_s
 
     def _close_later(self, channel: grpc.aio.Channel) -> None:

@@ -35,6 +35,7 @@ class RetryPolicy:
     def __init__(self, timeout_s: float) -> None:
         self._deadline = time.monotonic() + timeout_s
         self._pause_s = _FIRST_PAUSE_S
+        self._retried: grpc.RpcError | None = None
 
     @property
     def left_s(self) -> float:
@@ -48,7 +49,14 @@ class RetryPolicy:
         if (error.code() not in _RETRIED and asked_s is None) or pause_s >= self.left_s:
             return None
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
+        self._retried = error
         return pause_s
+
+    def reason(self, error: grpc.RpcError) -> grpc.RpcError:
+        """What to tell of a call whose last attempt failed with `error`. A deadline that passes during a further attempt says
+        less than the attempt before it."""
+        is_late = error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        return self._retried if is_late and self._retried is not None else error
 
 
 @contextmanager

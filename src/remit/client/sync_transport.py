@@ -179,5 +179,6 @@ class SyncTransport:
         """Seconds until the next attempt. Raises DecisionUnavailable if there is none, or must be none `again`."""
         pause_s = retry.pause_s(error) if again else None
         if pause_s is None:
-            raise unavailable(error, self._links.cause(error)) from error
+            reason = retry.reason(error)
+            raise unavailable(reason, self._links.cause(reason)) from error
         return pause_s

@@ -371,7 +371,8 @@ def _fail_over(world: FleetWorld) -> None:
 
 def _damage(log: Path, rng: Random) -> None:
     content = log.read_bytes()
-    if rng.random() < 0.5:  # noqa: PLR2004 (one or the other)
+    # An earlier fault may have left nothing of it to cut off.
+    if not content or rng.random() < 0.5:  # noqa: PLR2004 (one or the other)
         log.unlink()
     else:
         log.write_bytes(content[: rng.randrange(len(content))])

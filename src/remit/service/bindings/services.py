@@ -16,7 +16,6 @@ from remit.service.bindings.point import BindingPoint
 from remit.service.bindings.records import BindingRecords
 from remit.service.decision_point import DecisionPoint
 
-_UNKNOWN: Any = object()
 _LOOK_EVERY_S = 5.0
 """How often a watch looks whether it may go on, without news."""
 
@@ -62,18 +61,15 @@ class BindingServices(NamedTuple):
         `go_on` raises what ends the watch. Raises HistoryLostError if the tenant's history does not hold the position, or
         another history takes its place.
         """
-        head = begin_after(self.store, tenant, after)
-        seen, known = -1, _UNKNOWN
+        head, seen = begin_after(self.store, tenant, after), -1
         while True:
             go_on()
             current = self.journal.current()
-            newest = current.tenants.get(tenant) if current is not None else None
-            if newest == known:
-                seen = self.live.changed_since(seen, _LOOK_EVERY_S)
-                continue
-            passed = changes_after(self.store, tenant, head)
-            yield passed.found
-            if passed.head == head:
-                # All was read. Without news here, there is none in the store.
-                known = newest
-            head = passed.head
+            here = current.tenants.get(tenant) if current is not None else None
+            if here is None or here.head != head:
+                passed = changes_after(self.store, tenant, head)
+                yield passed.found
+                if passed.head != head:
+                    head = passed.head
+                    continue
+            seen = self.live.changed_since(seen, _LOOK_EVERY_S)
