@@ -28,6 +28,12 @@ class RowKey(NamedTuple):
     def of(cls, row: RuntimeRow) -> "RowKey":
         return cls(row.member, row.holds, row.scope.text)
 
+    @property
+    def text(self) -> str:
+        """For messages."""
+        where = f" in `{self.scope}`" if self.scope != EVERYWHERE.text else ""
+        return f"`{self.member}` in `{self.holds}`{where}"
+
 
 class GrantedRow(NamedTuple):
     row: RuntimeRow

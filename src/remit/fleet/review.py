@@ -36,5 +36,4 @@ def reviewer(
 
 
 def _refused(tenant: Tenant, row: RuntimeRow, why: str) -> str:
-    scope = f" in `{row.scope}`" if row.scope.segments else ""
-    return f"{tenant}: `{row.member}` in `{row.holds}`{scope}: {why}"
+    return f"{tenant}: {RowKey.of(row).text}: {why}"

@@ -80,7 +80,7 @@ Review = Callable[[Tenant, Sequence[GrantedRow]], Reviewed]
 
 
 def _nothing_granted(tenant: Tenant, rows: Sequence[GrantedRow]) -> Reviewed:
-    return Reviewed([f"{row.member}, {row.holds} of tenant `{tenant}` is not reviewed" for row, _ in rows])
+    return Reviewed([f"{tenant}: {RowKey.of(row).text}: is not reviewed" for row, _ in rows])
 
 
 class PolicyStore:

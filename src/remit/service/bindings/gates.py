@@ -12,6 +12,7 @@ from remit.core.runtime import BINDING, GRANT, GRANT_ANY, REVOKE
 from remit.engine.decision_diagram import TooManyDiagramsError
 from remit.engine.diff.escalation import TooManyWaysError, affected, binding_question, escalations
 from remit.engine.snapshot import Snapshot
+from remit.fleet.bindings import RowKey
 from remit.fleet.journal import ReleaseJournal
 from remit.policy.ceiling import Ceiling, unsound
 from remit.policy.live import LivePolicies
@@ -19,7 +20,7 @@ from remit.policy.load import load_root, read_cases
 from remit.policy.read.limits import Limits
 from remit.policy.read.tree import read_tree
 from remit.policy.testing.cases import Case, always_failures
-from remit.service.bindings.work import BindingWork, shown
+from remit.service.bindings.work import BindingWork
 from remit.service.decision_point import CallTerms, DecisionPoint
 from remit.service.errors import BindingRefusedError, NoBindingsError
 
@@ -59,7 +60,7 @@ class BindingGates:
         ceiling = Ceiling(before.policy)
         for row in work.granted:
             if why := ceiling.refusal(row, now_us):
-                raise BindingRefusedError(f"{shown(row)}: {why}")
+                raise BindingRefusedError(f"{RowKey.of(row).text}: {why}")
         after = before.changed("", work.added, work.gone)
         ending = [
             *(each.row for key, each in work.ending.items() if key not in work.removed and key not in work.ended),
@@ -67,7 +68,7 @@ class BindingGates:
         ]
         found = unsound(before, after, work.granted, ending, self._limits.question_rows)
         if found:
-            texts = [f"{shown(each.row)}: {each.message}" for each in found[:_SHOWN]]
+            texts = [f"{RowKey.of(each.row).text}: {each.message}" for each in found[:_SHOWN]]
             raise BindingRefusedError("; ".join(texts))
         return after
 

@@ -22,7 +22,7 @@ from remit.policy.ceiling import Ceiling
 from remit.policy.live import LivePolicies, Requirement
 from remit.service.bindings.gates import BindingGates
 from remit.service.bindings.records import BindingRecords
-from remit.service.bindings.work import BindingWork, link_of, shown
+from remit.service.bindings.work import BindingWork, link_of
 from remit.service.decision_point import CallTerms
 from remit.service.errors import BindingConflictError, BindingRefusedError
 
@@ -137,7 +137,7 @@ def _work_of_import(request: BindingImport, state_before: BindingState, before: 
             already += 1
             continue
         if why := ceiling.refusal(row, now_us):
-            raise BindingRefusedError(f"row {number:,} of the import: {shown(row)}: {why}")
+            raise BindingRefusedError(f"row {number:,} of the import: {key.text}: {why}")
         if held is not None:
             removed[key] = link_of(held, before)
         granted.append(row)

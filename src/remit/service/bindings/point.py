@@ -23,7 +23,7 @@ from remit.fleet.writes import TenantWrite
 from remit.policy.live import LivePolicies, Requirement
 from remit.service.bindings.gates import BindingGates
 from remit.service.bindings.records import BindingRecords
-from remit.service.bindings.work import BindingWork, link_in_files, link_of, shown
+from remit.service.bindings.work import BindingWork, link_in_files, link_of
 from remit.service.decision_point import CallTerms
 from remit.service.errors import BindingConflictError, BindingRefusedError
 
@@ -143,7 +143,7 @@ def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> B
         if key in current:
             removed[key] = link_of(current[key], before)
         elif (link := link_in_files(before, key)) is not None:
-            raise BindingConflictError(f"{link.place} has {shown(key)}: edit the file and publish it")
+            raise BindingConflictError(f"{link.place} has {key.text}: edit the file and publish it")
         else:
             already.append(key)
     granted: list[RuntimeRow] = []
@@ -164,10 +164,10 @@ def _require_state(request: BindingRequest, current: Mapping[RowKey, GrantedRow]
     """Raises BindingConflictError if a precondition does not hold."""
     for key in request.must_exist:
         if key not in current:
-            raise BindingConflictError(f"{shown(key)} is not granted, and must be")
+            raise BindingConflictError(f"{key.text} is not granted, and must be")
     for key in request.must_not_exist:
         if key in current:
-            raise BindingConflictError(f"{shown(key)} is granted by change {current[key].seq}, and must not be")
+            raise BindingConflictError(f"{key.text} is granted by change {current[key].seq}, and must not be")
 
 
 def _repeated(made: PolicyChange, request: BindingRequest) -> BindingOutcome:

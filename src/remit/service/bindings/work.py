@@ -53,9 +53,3 @@ def link_in_files(snapshot: Snapshot, key: RowKey) -> Link | None:
 def _links(snapshot: Snapshot, key: RowKey) -> Iterable[Link]:
     found = snapshot.graph.links_of(key.member)
     return (each for each in found if each.holds == key.holds and each.scope.text == key.scope)
-
-
-def shown(row: RuntimeRow | RowKey) -> str:
-    key = RowKey.of(row) if isinstance(row, RuntimeRow) else row
-    scope = f" in `{key.scope}`" if key.scope != "**" else ""
-    return f"`{key.member}` in `{key.holds}`{scope}"

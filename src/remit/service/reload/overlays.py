@@ -223,9 +223,9 @@ class Overlays:
         self, before: Snapshot, after: Snapshot, granted: Sequence[RuntimeRow], in_force: Sequence[RuntimeRow]
     ) -> None:
         ceiling = Ceiling(after.policy)
-        found = [f"{row.member}, {row.holds}: {why}" for row in granted if (why := ceiling.closed(row))]
+        found = [f"{RowKey.of(row).text}: {why}" for row in granted if (why := ceiling.closed(row))]
         found = found or [
-            f"{each.row.member}, {each.row.holds}: {each.message}"
+            f"{RowKey.of(each.row).text}: {each.message}"
             for each in unsound(before, after, granted, [*in_force, *granted], self._question_rows)
         ]
         if found:
