@@ -23,6 +23,7 @@ from remit.fleet.schema.tables import bindings, changes, heads
 from remit.fleet.store import Draft, PolicyStore
 from remit.v1 import binding_service_pb2 as messages
 from remit.v1 import binding_service_pb2_grpc
+from remit.v1.decision_pb2 import Origin
 
 ALICE, BERT, OLGA = "user:alice", "user:bert", "user:olga"
 ACME = Tenant("acme")
@@ -198,8 +199,9 @@ def test_a_repeated_import_is_made_once(local: Fleet, tmp_path: Path) -> None:
         assert [first.position] == [each.position for each in islice(client.watch_bindings("acme"), 1)]
 
 
-def _start(granter: str = ALICE) -> messages.ImportBindingsRequest:
-    return messages.ImportBindingsRequest(start=messages.ImportStart(tenant="acme", granter=granter))
+def _start(granter: str = ALICE, **origin: str) -> messages.ImportBindingsRequest:
+    start = messages.ImportStart(tenant="acme", granter=granter, origin=Origin(**origin))
+    return messages.ImportBindingsRequest(start=start)
 
 
 def _some(*rows: RuntimeBinding) -> messages.ImportBindingsRequest:
@@ -217,6 +219,8 @@ def _end(rows: int) -> messages.ImportBindingsRequest:
     [
         ([], "the first one of a stream says what is asked"),
         ([_some(row(1))], "start.tenant"),
+        ([_start(on_behalf_of="root")], "start.origin.on_behalf_of: root"),
+        ([_start(trace_id="a b")], "start.origin.trace_id: expected at most 64 printable"),
         ([_start()], "end: is missing"),
         ([_start(), _some(row(1))], "end: is missing"),
         ([_start(), _some(row(1)), _end(2)], "end.rows: is 2, and 1 rows came"),

@@ -1,6 +1,5 @@
 """Reads the requests of the binding service."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from time import monotonic
 from typing import Final
@@ -12,6 +11,7 @@ from remit.core.runtime import RuntimeRow, parse_runtime_row
 from remit.fleet.bindings import RowKey
 from remit.rpc.call_context import caller
 from remit.rpc.errors import RequestsLateError
+from remit.rpc.query_servicer import require_origin, require_trace_id
 from remit.service.bindings.imports import IMPORT_LIMIT, BindingImport
 from remit.v1 import binding_service_pb2 as messages
 from remit.v1.decision_pb2 import Origin
@@ -20,13 +20,12 @@ _REASON_LIMIT: Final = 512
 _MESSAGE_LIMIT: Final = 10_000
 """Rows of a message of an import."""
 _MOST_VIOLATIONS: Final = 20
-_is_request_id = re.compile(r"[!-~]{1,64}").fullmatch
 
 
 def require_named(request_id: str, reason: str, field: str = "") -> None:
     """Raises MalformedQuestionError if the name of a request or its reason is none. `field` begins their fields."""
-    if request_id and not _is_request_id(request_id):
-        raise violation(f"{field}request_id", "expected at most 64 printable ASCII characters without blanks")
+    # A request is named like a trace.
+    require_trace_id(f"{field}request_id", request_id)
     if not reason.isprintable() or len(reason) > _REASON_LIMIT:
         raise violation(f"{field}reason", f"expected at most {_REASON_LIMIT} printable characters")
 
@@ -78,6 +77,7 @@ class ImportUpload:
         if first is None or first.WhichOneof("part") != "start":
             raise violation("start", "is missing: the first message says whose rows come")
         start = first.start
+        require_origin("start.origin", start.origin)
         self.origin.CopyFrom(start.origin)
         tenant = named("start.tenant", parse_tenant, start.tenant)
         granter = named("start.granter", parse_principal, start.granter or caller.get().principal)

@@ -21,7 +21,7 @@ from remit.rpc.binding_requests import ImportUpload, position_in, require_named,
 from remit.rpc.call_context import caller, still_called
 from remit.rpc.errors import CrowdedError, RequestsLateError, StoppingError
 from remit.rpc.page_token import paged
-from remit.rpc.query_servicer import Origin, call_terms, is_trace_id
+from remit.rpc.query_servicer import Origin, call_terms, require_origin
 from remit.service.bindings.imports import IMPORT_S
 from remit.service.bindings.point import ROWS_LIMIT, BindingRequest
 from remit.service.bindings.services import BindingServices
@@ -59,7 +59,8 @@ class BindingServicer(binding_service_pb2_grpc.BindingServiceServicer):
         self, request: messages.ChangeBindingsRequest, context: grpc.ServicerContext
     ) -> messages.ChangeBindingsResponse:
         asked = _request(request)
-        terms = self._terms(request.origin, context, self._call_timeout_s)
+        require_origin("origin", request.origin)
+        terms = _terms(request.origin, context, self._call_timeout_s)
         outcome = self._services.point.change(asked, terms)
         return messages.ChangeBindingsResponse(
             position=str(outcome.position),
@@ -78,7 +79,7 @@ class BindingServicer(binding_service_pb2_grpc.BindingServiceServicer):
         try:
             upload = ImportUpload(requests, until_s)
             request = upload.request()
-            terms = self._terms(upload.origin, context, until_s - monotonic())
+            terms = _terms(upload.origin, context, until_s - monotonic())
             outcome = services.imports.load(request, terms)
         finally:
             self._importing.release()
@@ -147,19 +148,16 @@ class BindingServicer(binding_service_pb2_grpc.BindingServiceServicer):
         except WatcherGoneError:
             return
 
-    def _terms(self, origin: Origin, context: grpc.ServicerContext, timeout_s: float) -> CallTerms:
-        if origin.on_behalf_of:
-            named("origin.on_behalf_of", parse_principal, origin.on_behalf_of)
-        if origin.trace_id and not is_trace_id(origin.trace_id):
-            raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
-        return call_terms(context, timeout_s, on_behalf_of=origin.on_behalf_of, trace_id=origin.trace_id)
-
     @property
     def _services(self) -> BindingServices:
         services = self._node.bindings
         if services is None:
             raise NoBindingsError("this server has no policy store: nothing is granted at run time")
         return services
+
+
+def _terms(origin: Origin, context: grpc.ServicerContext, timeout_s: float) -> CallTerms:
+    return call_terms(context, timeout_s, on_behalf_of=origin.on_behalf_of, trace_id=origin.trace_id)
 
 
 def _request(request: messages.ChangeBindingsRequest) -> BindingRequest:

@@ -178,10 +178,7 @@ class QueryServicer:
         """The tenant and the terms of a call. The thread that receives every call answers `at_once`, and must not wait."""
         tenant = named("tenant", parse_tenant, request.tenant)
         origin = request.origin
-        if origin.on_behalf_of:
-            named("origin.on_behalf_of", parse_principal, origin.on_behalf_of)
-        if origin.trace_id and not is_trace_id(origin.trace_id):
-            raise violation("origin.trace_id", "expected at most 64 printable ASCII characters without blanks")
+        require_origin("origin", origin)
         required = _required(tenant, request)
         return tenant, call_terms(
             context,
@@ -221,6 +218,19 @@ class QueryServicer:
             except MalformedQuestionError as error:
                 items.append(error)
         return items
+
+
+def require_origin(field: str, origin: Origin) -> None:
+    """Raises MalformedQuestionError unless the origin of a request names a principal and a trace, or none."""
+    if origin.on_behalf_of:
+        named(f"{field}.on_behalf_of", parse_principal, origin.on_behalf_of)
+    require_trace_id(f"{field}.trace_id", origin.trace_id)
+
+
+def require_trace_id(field: str, text: str) -> None:
+    """Raises MalformedQuestionError unless it is a trace id, or empty."""
+    if text and not is_trace_id(text):
+        raise violation(field, "expected at most 64 printable ASCII characters without blanks")
 
 
 def call_terms(
