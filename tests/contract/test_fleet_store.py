@@ -201,6 +201,43 @@ def test_a_release_is_reviewed_against_the_rows_that_are_in_force_by_the_stores_
     assert ["user:1"] == reviewed
 
 
+def test_a_change_reads_rows_that_end_apart_from_the_others(store: PolicyStore) -> None:
+    publish(store, 0, acme=allows("ann"))
+    with store.changing(ACME) as write:
+        ends = [write.now_us - 1, write.now_us + 3_600_000_000, None]
+        rows = [parse_runtime_row(f"user:{number}", "role:viewer", "", end) for number, end in enumerate(ends)]
+        write.commit(BindingChange(tuple(rows), ()), "alice", "r-1")
+    with store.changing(ACME) as write:
+        assert ["user:0"] == [each.row.member for each in write.ended()]
+        assert ["user:1"] == [each.row.member for each in write.ending()]
+
+
+def test_a_change_finds_requests_and_ends_without_a_look_at_every_row(store: PolicyStore) -> None:
+    asked: list[tuple[str, Any]] = []
+
+    def note(*each: Any) -> None:
+        asked.append((each[2], each[3]))
+
+    publish(store, 0, acme=allows("ann"))
+    with store.changing(ACME) as write:
+        event.listen(store.engine, "before_cursor_execute", note)
+        write.made_by("r-1")
+        write.ended()
+        list(write.ending())
+        event.remove(store.engine, "before_cursor_execute", note)
+    assert 3 == len(asked)
+    found = []
+    with store.engine.connect() as connection:
+        if store.file is None:
+            # Of few rows PostgreSQL reads all.
+            connection.execute(text("SET enable_seqscan = off"))
+        for statement, parameters in asked:
+            explain = "EXPLAIN QUERY PLAN" if store.file is not None else "EXPLAIN"
+            found.append(str(connection.exec_driver_sql(f"{explain} {statement}", parameters).all()))
+    for index, plan in zip(("changes_by_request", "bindings_by_end", "bindings_by_end"), found, strict=True):
+        assert index in plan
+
+
 def _forge_body(connection: Connection) -> None:
     (row,) = connection.execute(select(releases).where(releases.c.seq == 2)).all()
     body = json.dumps(json.loads(row.body) | {"publisher": "mallory"}, sort_keys=True, separators=(",", ":"))

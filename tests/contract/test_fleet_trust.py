@@ -78,6 +78,19 @@ def test_a_publishers_signature_does_not_vouch_for_what_was_granted(
             store.pull(each, trust)
 
 
+def test_a_publisher_cannot_say_that_a_row_has_ended(store: PolicyStore, url: str, tmp_path: Path) -> None:
+    """It may be a suspension."""
+    release, binding = (SigningKey.new(tmp_path / name) for name in ("release", "binding"))
+    publish(store, 0, release, acme="")
+    with PolicyStore(url, key=binding) as signing:
+        grant(signing, "user:zoe")
+    with PolicyStore(url, key=release) as publishing, publishing.changing(Tenant("acme")) as write:
+        zoe = RowKey.of(parse_runtime_row("user:zoe", "role:viewer"))
+        write.commit(BindingChange((), (), (zoe,)), "service:ci")
+    with pytest.raises(ForgedReleaseError, match="change 3 .* no good signature"):
+        store.pull(Known(), Trust([release.public], [binding.public]))
+
+
 def test_a_change_cannot_borrow_a_signature(store: PolicyStore, url: str, tmp_path: Path) -> None:
     binding = SigningKey.new(tmp_path / "binding")
     publish(store, 0, acme="")

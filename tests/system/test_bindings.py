@@ -9,16 +9,19 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Executable, delete, update
 from support.runtime import BINDINGS, RUNTIME, files
 from support.server import Server, remit, until
 from support.trees import tree_of, write
 
 from remit.client import Client, DecisionUnavailable, RuntimeBinding
 from remit.core.names import Tenant
+from remit.fleet.schema.tables import bindings
 from remit.fleet.store import Draft, PolicyStore
 
 ALICE, BERT = "user:alice", "user:bert"
 ZOE = RuntimeBinding("user:zoe", "role:viewer", "a.**")
+SUSPENDED = RuntimeBinding("user:eve", "group:suspended")
 Fleet = tuple[str, PolicyStore]
 
 
@@ -184,6 +187,33 @@ def test_a_row_of_the_files_is_neither_shadowed_nor_revoked(local: Fleet, tmp_pa
         client.change_bindings("acme", [of_file], granter=ALICE)
         position = client.change_bindings("acme", revokes=[of_file], granter=ALICE).position
         assert views(client, "user:carl", "b.x", at_least=position)
+
+
+@pytest.mark.parametrize(
+    ("forge", "grants", "revokes"),
+    [
+        (update(bindings).values(expires_us=1), [ZOE], []),
+        (update(bindings).values(seq=bindings.c.seq + 1), [], [SUSPENDED]),
+        (delete(bindings), [], [SUSPENDED]),
+    ],
+)
+def test_a_node_signs_no_revoke_that_only_the_table_of_rows_asks_for(
+    local: Fleet, tmp_path: Path, forge: Executable, grants: list[RuntimeBinding], revokes: list[RuntimeBinding]
+) -> None:
+    """The changes are chained and signed; the table of rows in force is not. Whoever can write to it must not end a deny."""
+    url, store = local
+    with node(tmp_path, url) as server, server.client() as client:
+        client.change_bindings("acme", [SUSPENDED], granter=ALICE)
+        with store.engine.begin() as connection:
+            connection.execute(forge)
+        with pytest.raises(
+            DecisionUnavailable, match=r"`user:eve` in `group:suspended` is not there as a change"
+        ) as refused:
+            client.change_bindings("acme", grants, revokes=revokes, granter="user:olga")
+        assert "FAILED_PRECONDITION" == refused.value.code
+        if grants:
+            with pytest.raises(DecisionUnavailable, match=r"`user:eve` in `group:suspended` is not there as a change"):
+                client.import_bindings("acme", grants, granter="user:olga")
 
 
 def test_expectations_and_repeated_requests(local: Fleet, tmp_path: Path) -> None:

@@ -25,15 +25,16 @@ class Trust(NamedTuple):
     def require_bindings(self, changes: Sequence[PolicyChange]) -> None:
         """`changes` are the newest of a tenant about rows of run time. A granter signs no change unless its node has taken
         over all before it, so its newest signature does for those. A publisher signs that rows became rows of the files,
-        and knows nothing of the changes before. Raises ForgedReleaseError.
+        nothing else, and knows nothing of the changes before. Raises ForgedReleaseError.
         """
         if not self.bindings:
             return
         for change in reversed(changes):
             if any(map(change.is_signed_by, self.bindings)):
                 return
+            says = BindingChange.parse(change.body)
             published = any(map(change.is_signed_by, self.releases))
-            if not published or BindingChange.parse(change.body).granted:
+            if not published or says.granted or says.ended:
                 how = f"has no good signature of key `{change.key_id}`" if change.key_id else "is not signed"
                 raise ForgedReleaseError(
                     f"change {change.seq} of tenant `{change.tenant}` {how}, and `binding_keys` asks for one by its keys: "

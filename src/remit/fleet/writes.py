@@ -1,6 +1,6 @@
 """Changes of a policy store, each within a transaction of the caller."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -24,7 +24,7 @@ from remit.clock import now_us
 from remit.core.names import Tenant
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey, columns_of, row_of
 from remit.fleet.change import ChangeKind, PolicyChange, genesis, linked
-from remit.fleet.schema.tables import bindings, changes, heads
+from remit.fleet.schema.tables import bindings, changes, has_end, heads, is_named
 
 CHANNEL: Final = "remit_policy"
 """PostgreSQL tells listeners on this channel that something may be new. The text of a notification means nothing."""
@@ -49,13 +49,20 @@ class TenantWrite:
         named = tuple_(columns.member, columns.holds, columns.scope).in_([tuple(key) for key in keys])
         return {RowKey.of(each.row): each for each in granted_rows(self._connection, self._tenant, named)}
 
-    def ending(self) -> list[GrantedRow]:
-        """The rows that end some time, expired ones too."""
-        return granted_rows(self._connection, self._tenant, bindings.c.expires_us > 0)
+    def ended(self) -> list[GrantedRow]:
+        """The rows whose end has passed."""
+        return self._ending(bindings.c.expires_us <= self.now_us)
+
+    def ending(self) -> Iterator[GrantedRow]:
+        """The rows in force that end some time. There may be many: they are read when the first one is asked for."""
+        yield from self._ending(bindings.c.expires_us > self.now_us)
+
+    def _ending(self, when: ColumnElement[bool]) -> list[GrantedRow]:
+        return granted_rows(self._connection, self._tenant, has_end, when)
 
     def made_by(self, request_id: str) -> PolicyChange | None:
         """The change that a request with this name made."""
-        where = changes.c.tenant == self._tenant, changes.c.request_id == request_id
+        where = changes.c.tenant == self._tenant, changes.c.request_id == request_id, is_named
         row = self._connection.execute(select(changes).where(*where)).one_or_none()
         return None if row is None else PolicyChange.of(row)
 

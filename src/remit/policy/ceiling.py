@@ -86,8 +86,9 @@ def unsound(
 ) -> tuple[RowRefusal, ...]:
     """What is wrong with all rows together in `after`, and not in `before`, because of the rows that are granted.
 
-    `in_force` are all rows of run time in `after`; `question_rows` is the limit `policy_max_question_rows`. Reads the rows
-    around those granted only. If there are cycles, nothing else is looked for.
+    `in_force` are all rows of run time in `after`, of which only those that end are needed; they are read only if a group is
+    granted something. `question_rows` is the limit `policy_max_question_rows`. Reads the rows around those granted only. If
+    there are cycles, nothing else is looked for.
     """
     graph = after.graph
     found = [each for row in granted if (each := _ungrounded(graph, row)) is not None]
@@ -205,7 +206,7 @@ def _ending_denies(
     new = {row for row in granted if row.expires_us is not None}
     groups = [row.member for row in granted if row.member.startswith("group:")]
     above = {*_reached(groups, lambda subject: (link.member for link in after.members_of(subject)))}
-    held = (each for each in in_force if each.expires_us is not None and each.holds in above)
+    held = [each for each in in_force if each.expires_us is not None and each.holds in above] if above else ()
     for row in dict.fromkeys((*new, *held)):
         if row.expires_us is not None and _denies(after, row) and (row in new or not _denies(before, row)):
             where = f"in `{row.scope}`" if row.scope != EVERYWHERE else "in the tenant"

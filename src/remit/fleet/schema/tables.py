@@ -1,6 +1,6 @@
 """The tables, as SQLAlchemy Core. The migrations build the same ones; a contract test compares the two."""
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, Table, literal_column
 
 from remit.audit.schema.tables import text_type
 
@@ -78,13 +78,23 @@ nodes = Table(
 )
 """The last report of each node, by the store's clock."""
 
-_named = changes.c.request_id != ""
+# SQLite uses such an index only for a statement that says the same in the same words, without a parameter.
+is_named = changes.c.request_id != literal_column("''")
 Index(
     "changes_by_request",
     changes.c.tenant,
     changes.c.request_id,
     unique=True,
-    sqlite_where=_named,
-    postgresql_where=_named,
+    sqlite_where=is_named,
+    postgresql_where=is_named,
 )
 Index("releases_by_hash", releases.c.hash, unique=True)
+
+has_end = bindings.c.expires_us != literal_column("0")
+Index(
+    "bindings_by_end",
+    bindings.c.tenant,
+    bindings.c.expires_us,
+    sqlite_where=has_end,
+    postgresql_where=has_end,
+)

@@ -1,6 +1,7 @@
 """The gates before a change of rows of run time: the files' ceiling, the granter's rights, and tests that must always hold."""
 
 from collections.abc import Sequence
+from itertools import chain
 from threading import Lock
 from typing import Final
 
@@ -62,11 +63,8 @@ class BindingGates:
             if why := ceiling.refusal(row, now_us):
                 raise BindingRefusedError(f"{RowKey.of(row).text}: {why}")
         after = before.changed("", work.added, work.gone)
-        ending = [
-            *(each.row for key, each in work.ending.items() if key not in work.removed and key not in work.ended),
-            *work.granted,
-        ]
-        found = unsound(before, after, work.granted, ending, self._limits.question_rows)
+        ending = (each.row for each in work.ending if RowKey.of(each.row) not in work.removed)
+        found = unsound(before, after, work.granted, chain(ending, work.granted), self._limits.question_rows)
         if found:
             texts = [f"{RowKey.of(each.row).text}: {each.message}" for each in found[:_SHOWN]]
             raise BindingRefusedError("; ".join(texts))

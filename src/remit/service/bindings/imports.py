@@ -15,14 +15,14 @@ from remit.core.rows import Link
 from remit.core.runtime import RuntimeRow
 from remit.engine.snapshot import Snapshot
 from remit.fleet.binding_reads import BindingState, state
-from remit.fleet.bindings import BindingChange, RowKey
+from remit.fleet.bindings import BindingChange, GrantedRow, RowKey
 from remit.fleet.change import PolicyChange, position_of
 from remit.fleet.store import PolicyStore
 from remit.policy.ceiling import Ceiling
 from remit.policy.live import LivePolicies, Requirement
 from remit.service.bindings.gates import BindingGates
 from remit.service.bindings.records import BindingRecords
-from remit.service.bindings.work import BindingWork, link_of
+from remit.service.bindings.work import BindingWork, require_as_granted, runtime_keys
 from remit.service.decision_point import CallTerms
 from remit.service.errors import BindingConflictError, BindingRefusedError
 
@@ -123,28 +123,35 @@ def _work_of_import(request: BindingImport, state_before: BindingState, before: 
     """What changes, and how many rows are so already. Raises BindingRefusedError for the first row that the files do not
     open."""
     now_us, seq = state_before.now_us, state_before.head.seq + 1
-    known = {RowKey.of(each.row): each for each in state_before.rows}
-    ending = {key: each for key, each in known.items() if each.row.expires_us is not None}
-    ended = tuple(key for key, each in ending.items() if not each.row.counts(now_us))
-    for key in ended:
-        del known[key]
+    known: dict[RowKey, GrantedRow] = {}
+    ended: list[RowKey] = []
+    for each in state_before.rows:
+        key = RowKey.of(each.row)
+        if each.row.counts(now_us):
+            known[key] = each
+        else:
+            require_as_granted(before, key, each)
+            ended.append(key)
     ceiling, already = Ceiling(before.policy), 0
     granted: list[RuntimeRow] = []
     removed: dict[RowKey, Link | None] = {}
     for number, (key, row) in enumerate(request.rows.items(), 1):
         held = known.get(key)
+        link = require_as_granted(before, key, held)
         if held is not None and held.row.expires_us == row.expires_us:
             already += 1
             continue
         if why := ceiling.refusal(row, now_us):
             raise BindingRefusedError(f"row {number:,} of the import: {key.text}: {why}")
         if held is not None:
-            removed[key] = link_of(held, before)
+            removed[key] = link
         granted.append(row)
     if request.replace:
-        removed |= {key: link_of(each, before) for key, each in known.items() if key not in request.rows}
+        others = [key for key in {*known, *runtime_keys(before)} if key not in request.rows]
+        removed |= {key: require_as_granted(before, key, known.get(key)) for key in others}
     added = [row.link(request.tenant, seq) for row in granted]
-    return BindingWork(granted, added, removed, ended, ending), already
+    ending = (each for each in known.values() if each.row.expires_us is not None)
+    return BindingWork(granted, added, removed, tuple(ended), ending), already
 
 
 def _repeated_import(made: PolicyChange, request: BindingImport) -> ImportOutcome:

@@ -23,7 +23,7 @@ from remit.fleet.writes import TenantWrite
 from remit.policy.live import LivePolicies, Requirement
 from remit.service.bindings.gates import BindingGates
 from remit.service.bindings.records import BindingRecords
-from remit.service.bindings.work import BindingWork, link_in_files, link_of
+from remit.service.bindings.work import BindingWork, link_in_files, require_as_granted
 from remit.service.decision_point import CallTerms
 from remit.service.errors import BindingConflictError, BindingRefusedError
 
@@ -134,14 +134,17 @@ def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> B
     wanted = {RowKey.of(row): row for row in request.grants}
     if wanted.keys() & set(request.revokes):
         raise BindingConflictError("a row is granted and revoked at once: leave one of them out")
-    known = write.rows({*wanted, *request.revokes, *request.must_exist, *request.must_not_exist})
+    asked = {*wanted, *request.revokes, *request.must_exist, *request.must_not_exist}
+    known = write.rows(asked)
+    ended = {RowKey.of(each.row): each for each in write.ended()}
+    links = {key: require_as_granted(before, key, known.get(key) or ended.get(key)) for key in (*asked, *ended)}
     current = {key: each for key, each in known.items() if each.row.counts(write.now_us)}
     _require_state(request, current)
     already: list[RowKey] = []
     removed: dict[RowKey, Link | None] = {}
     for key in dict.fromkeys(request.revokes):
         if key in current:
-            removed[key] = link_of(current[key], before)
+            removed[key] = links[key]
         elif (link := link_in_files(before, key)) is not None:
             raise BindingConflictError(f"{link.place} has {key.text}: edit the file and publish it")
         else:
@@ -152,12 +155,10 @@ def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> B
             already.append(key)
             continue
         if key in current:
-            removed[key] = link_of(current[key], before)
+            removed[key] = links[key]
         granted.append(row)
-    ending = {RowKey.of(each.row): each for each in write.ending()}
-    ended = tuple(key for key, each in ending.items() if not each.row.counts(write.now_us))
     added = tuple(row.link(request.tenant, write.head.seq + 1) for row in granted)
-    return BindingWork(tuple(granted), added, removed, ended, ending, tuple(already))
+    return BindingWork(tuple(granted), added, removed, tuple(ended), write.ending(), tuple(already))
 
 
 def _require_state(request: BindingRequest, current: Mapping[RowKey, GrantedRow]) -> None:

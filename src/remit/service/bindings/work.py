@@ -1,12 +1,14 @@
 """What a change does to the rows of run time that are in force."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from remit.clock import now_us
 from remit.core.rows import Link
-from remit.core.runtime import RuntimeRow
+from remit.core.runtime import RuntimeRow, change_of
 from remit.engine.snapshot import Snapshot
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey
+from remit.service.errors import NoBindingsError
 
 
 class BindingWork(NamedTuple):
@@ -17,8 +19,8 @@ class BindingWork(NamedTuple):
     removed: dict[RowKey, Link | None]
     """Revoked, or granted anew with another end. None if this node's clock says that the row has ended."""
     ended: tuple[RowKey, ...]
-    ending: Mapping[RowKey, GrantedRow]
-    """The rows that end some time."""
+    ending: Iterable[GrantedRow]
+    """The rows in force that end some time."""
     already: Sequence[RowKey] = ()
 
     @property
@@ -39,11 +41,30 @@ class BindingWork(NamedTuple):
         return BindingChange(tuple(self.granted), tuple(self.removed), self.ended, granter=granter, reason=reason)
 
 
-def link_of(granted: GrantedRow, snapshot: Snapshot) -> Link | None:
-    """The g row of the snapshot that a row of run time is."""
-    place = granted.row.link(snapshot.tenant, granted.seq).place
-    key = RowKey.of(granted.row)
-    return next((each for each in _links(snapshot, key) if each.place == place), None)
+def require_as_granted(snapshot: Snapshot, key: RowKey, stored: GrantedRow | None) -> Link | None:
+    """The g row of the snapshot that a row of the store's table of rows is; None if it has ended, or was not granted.
+
+    Nodes take over rows from the changes, which are chained and signed. The table is neither: whoever writes to it must not
+    make this node sign that a row is gone. Raises NoBindingsError if it says something else than the snapshot, which
+    must be of the newest change.
+    """
+    link = next((each for each in _links(snapshot, key) if not each.line), None)
+    if link is None:
+        same = stored is None or not stored.row.counts(now_us())
+    else:
+        granted = change_of(link), link.expires_us or None
+        same = stored is not None and (stored.seq, stored.row.expires_us) == granted
+    if not same:
+        raise NoBindingsError(
+            f"{key.text} is not there as a change granted it: another program wrote to the table `bindings` of the policy "
+            "store. Restore the store from its backup"
+        )
+    return link
+
+
+def runtime_keys(snapshot: Snapshot) -> Iterable[RowKey]:
+    """The rows of run time that the snapshot has."""
+    return (RowKey(link.member, link.holds, link.scope.text) for link in snapshot.policy.links if not link.line)
 
 
 def link_in_files(snapshot: Snapshot, key: RowKey) -> Link | None:

@@ -65,6 +65,10 @@ def upgrade() -> None:
         _column("seq", number),
         sa.PrimaryKeyConstraint("tenant", "member", "holds", "scope"),
     )
+    has_end = sa.text("expires_us != 0")
+    op.create_index(
+        "bindings_by_end", "bindings", ["tenant", "expires_us"], sqlite_where=has_end, postgresql_where=has_end
+    )
     op.create_table(
         "heads",
         _column("tenant", _TEXT),
