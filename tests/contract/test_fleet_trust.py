@@ -87,7 +87,7 @@ def test_a_publisher_cannot_say_that_a_row_has_ended(store: PolicyStore, url: st
     with PolicyStore(url, key=release) as publishing, publishing.changing(Tenant("acme")) as write:
         zoe = RowKey.of(parse_runtime_row("user:zoe", "role:viewer"))
         write.commit(BindingChange((), (), (zoe,)), "service:ci")
-    with pytest.raises(ForgedReleaseError, match="change 3 .* no good signature"):
+    with pytest.raises(ForgedReleaseError, match=r"change 3 .* no good signature"):
         store.pull(Known(), Trust([release.public], [binding.public]))
 
 
