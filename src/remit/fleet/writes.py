@@ -7,6 +7,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Select,
     bindparam,
     insert,
     literal,
@@ -35,11 +36,10 @@ class TenantWrite:
 
     def __init__(self, connection: Connection, tenant: Tenant, key: SigningKey | None = None) -> None:
         """`key` signs the change."""
-        lock_head(connection, tenant)
         self._connection = connection
         self._tenant = tenant
         self._key = key
-        self.head = head_of(connection, tenant)
+        self.head = lock_head(connection, tenant)
         self.now_us = store_us(connection)
         """The store's time."""
 
@@ -77,6 +77,7 @@ class TenantWrite:
             change.body,
             request_id,
             key=self._key,
+            after=self.head,
         )
         apply_change(self._connection, self._tenant, change, head.seq)
         notify(self._connection)
@@ -93,10 +94,12 @@ def append_change(  # noqa: PLR0917 (the columns of a change)
     request_id: str = "",
     *,
     key: SigningKey | None = None,
+    after: Head | None = None,
 ) -> Head:
-    """Adds a change to a tenant's chain, whose row in `heads` is locked until the end of the transaction. `key` signs it."""
-    lock_head(connection, tenant)
-    change = linked(head_of(connection, tenant), tenant, time_us, kind, caller, body, request_id)
+    """Adds a change to a tenant's chain, whose row in `heads` is locked until the end of the transaction. `key` signs it.
+    `after` is the head if this transaction has locked it already."""
+    before = after if after is not None else lock_head(connection, tenant)
+    change = linked(before, tenant, time_us, kind, caller, body, request_id)
     if key is not None:
         change = change.signed(key)
     connection.execute(insert(changes).values(**change._asdict()))
@@ -139,13 +142,18 @@ def granted_rows(connection: Connection, tenant: Tenant, *where: Any, most: int 
 
 
 def head_of(connection: Connection, tenant: Tenant) -> Head:
-    row = connection.execute(select(heads.c.seq, heads.c.hash).where(heads.c.tenant == tenant)).one_or_none()
+    return _head(connection, tenant, select(heads.c.seq, heads.c.hash))
+
+
+def lock_head(connection: Connection, tenant: Tenant) -> Head:
+    """The head; nobody else changes the tenant until the end of the transaction. SQLite's write transactions exclude each
+    other."""
+    return _head(connection, tenant, select(heads.c.seq, heads.c.hash).with_for_update())
+
+
+def _head(connection: Connection, tenant: Tenant, wanted: Select[Any]) -> Head:
+    row = connection.execute(wanted.where(heads.c.tenant == tenant)).one_or_none()
     return Head(row.seq, bytes(row.hash)) if row is not None else genesis(tenant)
-
-
-def lock_head(connection: Connection, tenant: Tenant) -> None:
-    """Nobody else changes the tenant until the end of the transaction. SQLite's write transactions exclude each other."""
-    connection.execute(select(heads.c.seq).where(heads.c.tenant == tenant).with_for_update())
 
 
 def notify(connection: Connection) -> None:

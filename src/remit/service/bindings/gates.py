@@ -32,6 +32,10 @@ _MOST_SCOPES: Final = 1_000
 """Scopes of a change, if BINDING lives in namespaces: the granter is asked about each."""
 
 
+class NotServedYetError(Exception):
+    """A change follows one that does not serve yet, and that matters: it has to wait."""
+
+
 class BindingGates:
     def __init__(
         self, journal: ReleaseJournal, live: LivePolicies, point: DecisionPoint, limits: Limits, *, signs: bool = True
@@ -71,7 +75,8 @@ class BindingGates:
         return after
 
     def _require_granter(self, granter: Principal, work: BindingWork, before: Snapshot, terms: CallTerms) -> None:
-        """Raises BindingRefusedError unless the granter may change rows with these scopes. Each decision is recorded."""
+        """Raises BindingRefusedError unless the granter may change rows with these scopes. Each decision is recorded, and so
+        it is one of the policy that serves."""
         kind = before.policy.vocabulary.kinds.get(BINDING)
         if kind is not None and kind.namespaced:
             scopes = {link.scope.text for link in (*work.added, *work.only_removed)}
@@ -81,6 +86,10 @@ class BindingGates:
         for action, links in ((GRANT, work.added), (REVOKE, work.only_removed)):
             for scope in {link.scope.text: link.scope for link in links}.values():
                 asked[binding_question(before, granter, action, scope)] = action
+        serving = self.snapshot(before.tenant)
+        for question in asked if serving is not before else ():
+            if serving.answer(question).allowed != before.answer(question).allowed:
+                raise NotServedYetError(f"{question} has another answer since")
         for question in asked:
             answer = self._point.commit(self._point.check(before.tenant, (question, ""), terms))
             decision: Decision = answer.decision

@@ -20,8 +20,8 @@ from remit.fleet.bindings import BindingChange, GrantedRow, RowKey
 from remit.fleet.change import PolicyChange, position_of
 from remit.fleet.store import PolicyStore
 from remit.fleet.writes import TenantWrite
-from remit.policy.live import LivePolicies, Requirement
-from remit.service.bindings.gates import BindingGates
+from remit.policy.live import LivePolicies, Requirement, TenantState
+from remit.service.bindings.gates import BindingGates, NotServedYetError
 from remit.service.bindings.records import BindingRecords
 from remit.service.bindings.work import BindingWork, link_in_files, require_as_granted
 from remit.service.decision_point import CallTerms
@@ -29,6 +29,8 @@ from remit.service.errors import BindingConflictError, BindingRefusedError
 
 ROWS_LIMIT: Final = 1_000
 """Rows of one change."""
+_MOST_AHEAD: Final = 64
+"""Changes that this node makes before it serves the first of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ class BindingPoint:
         self._gates = gates
         self._records = records
         self._wait_s = wait_s
+        self._ahead: dict[Tenant, Snapshot] = {}
+        """What the last change of this node led to, until that serves."""
 
     def change(self, request: BindingRequest, terms: CallTerms) -> BindingOutcome:
         """Makes all of the change or nothing.
@@ -88,8 +92,11 @@ class BindingPoint:
                 if made is not None:
                     return _repeated(made, request)
                 newest = position_of(tenant, write.head)
-                snapshot = self._gates.snapshot(tenant)
-                outcome = self._changed(write, request, snapshot, terms) if snapshot.position == newest else None
+                before = self._before(newest)
+                try:
+                    outcome = self._changed(write, request, before, terms) if before is not None else None
+                except NotServedYetError:
+                    outcome = None
             if outcome is not None:
                 if outcome.made is not None:
                     self._records.add(
@@ -107,9 +114,24 @@ class BindingPoint:
                 raise BindingConflictError(f"others change tenant `{tenant}` all the time: try again")
             self._live.snapshot_at(tenant, Requirement(at_least=newest), left_s)
 
+    def _before(self, newest: Position) -> Snapshot | None:
+        """The policy at the tenant's newest position: the one that serves, or the one that the last change of this node led
+        to. None if this node has neither."""
+        serving = self._gates.snapshot(newest.tenant)
+        if serving.position == newest:
+            self._ahead.pop(newest.tenant, None)
+            return serving
+        # A pin is there to stay: nobody grants beside it.
+        is_pinned = self._live.tenants[newest.tenant].state is TenantState.PINNED
+        if is_pinned or serving.position is None or newest.seq - serving.position.seq >= _MOST_AHEAD:
+            return None
+        ahead = self._ahead.get(newest.tenant)
+        return ahead if ahead is not None and ahead.position == newest else None
+
     def _changed(
         self, write: TenantWrite, request: BindingRequest, before: Snapshot, terms: CallTerms
     ) -> BindingOutcome:
+        """Raises NotServedYetError if what serves must be what the change follows."""
         tenant, newest = request.tenant, position_of(request.tenant, write.head)
         if request.expected is not None and request.expected != newest:
             raise BindingConflictError(f"tenant `{tenant}` is at position `{newest}`, not at `{request.expected}`")
@@ -125,8 +147,10 @@ class BindingPoint:
                 raise BindingRefusedError(f"it cannot be found out who would gain what: {error}") from error
             return BindingOutcome(newest, tuple(work.already), effects)
         change = work.change(request.granter, request.reason)
-        head = write.commit(change, terms.origin.caller, request.request_id)
-        return BindingOutcome(position_of(tenant, head), tuple(work.already), made=change)
+        position = position_of(tenant, write.commit(change, terms.origin.caller, request.request_id))
+        # The next change may begin as soon as the transaction ends. Without it, no change is at this position.
+        self._ahead[tenant] = after.at(position)
+        return BindingOutcome(position, tuple(work.already), made=change)
 
 
 def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> BindingWork:
@@ -138,6 +162,9 @@ def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> B
     known = write.rows(asked)
     ended = {RowKey.of(each.row): each for each in write.ended()}
     links = {key: require_as_granted(before, key, known.get(key) or ended.get(key)) for key in (*asked, *ended)}
+    # What serves has taken a row out when it ended. What a change led to still has it, and nobody may grant by it.
+    if not before.revision and any(links[key] is not None for key in ended):
+        raise NotServedYetError("a row has ended that counts in it")
     current = {key: each for key, each in known.items() if each.row.counts(write.now_us)}
     _require_state(request, current)
     already: list[RowKey] = []

@@ -1,0 +1,161 @@
+"""Changes of rows of run time by a node that serves them later, or not at all."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.runtime import BINDINGS, RUNTIME, files
+from support.trees import snapshot_of, tree_of
+
+from remit.audit.ids import DecisionIds
+from remit.clock import now_us
+from remit.core.names import Principal, Tenant
+from remit.core.position import Position
+from remit.core.runtime import RuntimeRow, parse_runtime_row
+from remit.engine.snapshot import Snapshot
+from remit.fleet.bindings import RowKey
+from remit.fleet.change import position_of
+from remit.fleet.history import Known
+from remit.fleet.journal import ReleaseJournal
+from remit.fleet.store import Draft, PolicyStore
+from remit.policy.live import LivePolicies, RevisionNotCurrentError, TenantPolicy, TenantState
+from remit.policy.read.limits import Limits
+from remit.service.bindings.gates import BindingGates
+from remit.service.bindings.point import BindingPoint, BindingRequest
+from remit.service.bindings.records import BindingRecords
+from remit.service.decision_point import CallOrigin, CallTerms, DecisionPoint
+from remit.service.errors import BindingRefusedError
+
+ACME = Tenant("acme")
+OLGA, ZED = "user:olga", "user:zed"
+GRANTER, VIEWER = parse_runtime_row(ZED, "role:granter"), parse_runtime_row(ZED, "role:viewer", "a.**")
+EVE = parse_runtime_row("user:eve", "role:viewer", "a.**")
+FILES = files(
+    runtime=RUNTIME.replace(b"[role:viewer, role:editor]", b"[role:viewer, role:granter]").replace(
+        b"[a.**, b.**]", b'["**"]'
+    )
+)
+BY_FILES = files(bindings=BINDINGS + b"g, user:zed, role:granter, acme\n")
+
+
+class NoRecords:
+    def offer(self, records: object, timeout_s: float | None, unrecorded: object, /) -> None: ...
+
+    def offer_then(self, *_: object) -> bool:
+        return False
+
+    def decided(self, tenant: str, effect: str, reason: str, count: int = 1) -> None: ...
+
+    def unrecorded(self, decisions: int) -> None: ...
+
+
+class Node:
+    """Serves a change when it is told to."""
+
+    def __init__(self, folder: Path, store: PolicyStore, content: dict[str, bytes]) -> None:
+        store.migrate()
+        store.publish(Draft(tree_of(content), "ci"), 0)
+        self.journal = ReleaseJournal(folder / "releases")
+        self.journal.begin()
+        pulled = store.pull(Known())
+        assert pulled is not None
+        self.journal.put(pulled, store.folders, 1 << 30)
+        self.live = LivePolicies()
+        self.live.wanted = lambda: None
+        self.snapshot = snapshot_of(content, "acme").at(position_of(ACME, pulled.known.tenants[ACME].head))
+        self.serve(self.snapshot)
+        nowhere = NoRecords()
+        point = DecisionPoint("", self.live, nowhere, DecisionIds(), nowhere, 0.0)
+        gates = BindingGates(self.journal, self.live, point, Limits())
+        self.point = BindingPoint(store, self.live, gates, BindingRecords(lambda *_: None), wait_s=0.1)
+
+    def serve(self, snapshot: Snapshot, state: TenantState = TenantState.SERVING) -> None:
+        self.live.put(TenantPolicy(ACME, state, 0, snapshot))
+
+    def change(
+        self,
+        granter: str,
+        grants: Sequence[RuntimeRow] = (),
+        revokes: Sequence[RuntimeRow] = (),
+        *,
+        serves: bool = False,
+    ) -> Position:
+        request = BindingRequest(ACME, Principal(granter), tuple(grants), tuple(map(RowKey.of, revokes)))
+        outcome = self.point.change(request, CallTerms(CallOrigin("service:test")))
+        links = {RowKey(link.member, link.holds, link.scope.text): link for link in self.snapshot.policy.links}
+        self.snapshot = self.snapshot.changed(
+            f"revision {outcome.position}",
+            [row.link(ACME, outcome.position.seq) for row in grants],
+            [links[RowKey.of(row)] for row in revokes],
+        ).at(outcome.position)
+        if serves:
+            self.serve(self.snapshot)
+        return outcome.position
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PolicyStore]:
+    with PolicyStore(f"sqlite:///{tmp_path / 'policy.db'}") as made:
+        yield made
+
+
+def test_changes_follow_each_other_before_the_node_serves_them(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, FILES)
+    rows = [parse_runtime_row(f"user:u{number}", "role:viewer") for number in range(64)]
+    assert [*range(2, 66)] == [node.change(OLGA, [row]).seq for row in rows]
+    # Not without an end: a node that serves nothing new any more must not grant for ever.
+    with pytest.raises(RevisionNotCurrentError):
+        node.change(OLGA, [EVE])
+    node.serve(node.snapshot)
+    assert 66 == node.change(OLGA, [EVE]).seq
+
+
+def test_a_right_to_grant_counts_when_it_serves(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, FILES)
+    node.change(OLGA, [GRANTER, VIEWER])
+    with pytest.raises(RevisionNotCurrentError):
+        node.change(ZED, [EVE])
+    node.serve(node.snapshot)
+    node.change(ZED, [EVE])
+
+
+def test_a_right_to_grant_that_was_taken_back_does_not_count_until_that_serves(
+    tmp_path: Path, store: PolicyStore
+) -> None:
+    node = Node(tmp_path, store, FILES)
+    node.change(OLGA, [GRANTER, VIEWER], serves=True)
+    node.change(OLGA, revokes=[GRANTER])
+    with pytest.raises(RevisionNotCurrentError):
+        node.change(ZED, [EVE])
+    node.serve(node.snapshot)
+    with pytest.raises(BindingRefusedError, match="may not CREATE BINDING"):
+        node.change(ZED, [EVE])
+
+
+def test_nobody_grants_what_was_taken_from_them_and_still_serves(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, BY_FILES)
+    node.change(OLGA, [VIEWER], serves=True)
+    node.change(OLGA, revokes=[VIEWER])
+    with pytest.raises(BindingRefusedError, match="`user:eve` would gain"):
+        node.change(ZED, [EVE])
+
+
+def test_nobody_grants_by_a_row_that_has_ended(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, BY_FILES)
+    end_us = now_us() + 1_500_000
+    node.change(OLGA, [replace(VIEWER, expires_us=end_us)])
+    node.change(ZED, [EVE])
+    time.sleep(max(end_us - now_us(), 0) / 1e6)
+    with pytest.raises(RevisionNotCurrentError):
+        node.change(ZED, [parse_runtime_row("user:ann", "role:viewer", "a.**")])
+
+
+def test_nobody_grants_beside_a_pin(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, FILES)
+    first = node.snapshot
+    node.change(OLGA, [VIEWER])
+    node.serve(first, TenantState.PINNED)
+    with pytest.raises(RevisionNotCurrentError):
+        node.change(OLGA, [EVE])
