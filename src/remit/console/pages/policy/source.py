@@ -1,5 +1,6 @@
 from typing import Final
 
+from remit.client import DecisionUnavailable
 from remit.console.cells import Table, code, number, plain, revision, tenant_link
 from remit.console.view import View, WebPage
 from remit.console.visit import Visit
@@ -8,6 +9,8 @@ from remit.v1 import policy_service_pb2 as messages
 _BEFORE: Final = 20
 _LINES: Final = 200
 _MOST_LINES: Final = 1_000
+_LATER: Final = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED"}
+"""Codes of an answer that may come when it is asked for again."""
 
 
 async def show(visit: Visit) -> View:
@@ -35,8 +38,7 @@ async def show(visit: Visit) -> View:
         total=answer.total_lines,
     )
     last = lines[-1].number if lines else 0
-    covered = bool(visit.text("coverage"))
-    missed = await _missed(visit, file, wanted) if covered else frozenset[int]()
+    missed = await _missed(visit, file, wanted) if visit.text("coverage") else frozenset[int]()
 
     def at(start: int) -> str:
         return tenant_link(
@@ -51,8 +53,8 @@ async def show(visit: Visit) -> View:
         {
             "lines": lines,
             "line": line,
-            "missed": missed,
-            "covered": covered,
+            "missed": missed or (),
+            "coverage": _coverage_text(missed) if visit.text("coverage") else "",
             "total": answer.total_lines,
             "revision": answer.revision[:12],
             "earlier": at(max(1, first - _LINES)) if first > 1 else "",
@@ -62,11 +64,25 @@ async def show(visit: Visit) -> View:
     )
 
 
-async def _missed(visit: Visit, file: str, wanted: str) -> frozenset[int]:
-    """Lines of rows that no test case exercises: the first hundred of the file."""
+async def _missed(visit: Visit, file: str, wanted: str) -> frozenset[int] | None:
+    """Lines of rows that no test case exercises: the first hundred of the file. None while that is not known: the text is
+    shown all the same."""
     request = messages.GetTestsRequest(tenant=visit.tenant, revision=wanted, failed_only=True, page_size=1)
-    answer: messages.GetTestsResponse = await visit.client.ask(request)
+    try:
+        answer: messages.GetTestsResponse = await visit.client.ask(request)
+    except DecisionUnavailable as error:
+        if error.code not in _LATER:
+            raise
+        return None
     return frozenset(row.line for each in answer.coverage if each.file == file for row in each.missed_rows)
+
+
+def _coverage_text(missed: frozenset[int] | None) -> str:
+    if missed is None:
+        return "The test cases still run: load this page again to see which rows they exercise."
+    if missed:
+        return "Rows that no test case exercises are marked, the first hundred of the file."
+    return "Test cases exercise every row."
 
 
 async def _files(visit: Visit, request: messages.GetSourceRequest, answer: messages.GetSourceResponse) -> View:
