@@ -61,6 +61,7 @@ def test_release_has_four_files_and_their_hashes(release: Path) -> None:
     assert {**listed, "SHA256SUMS": sums(release)["SHA256SUMS"]} == sums(release)
 
 
+@pytest.mark.long
 def test_another_clone_makes_the_same_bytes(release: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone elsewhere"
     subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True, capture_output=True)

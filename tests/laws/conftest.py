@@ -3,8 +3,8 @@ import os
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-# How many worlds each law is tried in. A first look, or another Python, gets by with fewer.
-EXAMPLES = {"laws": 60, "quick": 10}
+# How many worlds each law is tried in. A first look, or another Python, gets by with fewer; `make long` tries more.
+EXAMPLES = {"long": 60, "laws": 30, "quick": 10}
 # No deadline: the machine's load is not the code's. Failures print a blob that `@reproduce_failure` takes.
 settings.register_profile(
     "laws",

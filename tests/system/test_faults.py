@@ -19,7 +19,7 @@ from remit.faults.promise import BrokenPromiseError, expect_kept
 from remit.faults.server import ServerProcess
 from remit.faults.suite import FAULTS, LAUNCHER, Scene, kill
 
-ROUNDS = 20
+ROUNDS = 8
 
 
 def scene(folder: Path, policies: Path, rounds: int) -> Scene:
@@ -36,7 +36,7 @@ def test_no_fault_loses_an_acknowledged_decision() -> None:
 
 @pytest.mark.parametrize("http", [False, True], ids=["gRPC", "HTTP"])
 def test_kill_9_at_any_moment_loses_no_acknowledged_decision(untested: Path, tmp_path: Path, http: bool) -> None:
-    """Twenty times over one store; each server recovers after the one before."""
+    """Eight times over one store; each server recovers after the one before."""
     there = replace(scene(tmp_path / "kill", untested, ROUNDS), http=http)
     kill(there)
     assert len(there.acknowledged) > ROUNDS

@@ -56,14 +56,14 @@ def test_no_fault_breaks_a_promise(part: int) -> None:
     ("mutant", "fault", "promises"),
     [
         ("never_polls", "notifications", {"P4", "P5"}),
-        ("ignores_forks", "failover", {"P5", "P6"}),
-        ("orders_by_number", "failover", {"P3"}),
-        ("looked_lately", "slow", {"P3"}),
-        ("places_too_soon", "slow", {"P7"}),
         ("never_ends", "skew", {"P10"}),
-        ("repeats_requests", "slow", {"P8"}),
-        ("forgets_lost_rows", "rows-lost", {"P7"}),
-        ("mixes_releases", "cut", {"P7"}),
+        pytest.param("ignores_forks", "failover", {"P5", "P6"}, marks=pytest.mark.long),
+        pytest.param("orders_by_number", "failover", {"P3"}, marks=pytest.mark.long),
+        pytest.param("looked_lately", "slow", {"P3"}, marks=pytest.mark.long),
+        pytest.param("places_too_soon", "slow", {"P7"}, marks=pytest.mark.long),
+        pytest.param("repeats_requests", "slow", {"P8"}, marks=pytest.mark.long),
+        pytest.param("forgets_lost_rows", "rows-lost", {"P7"}, marks=pytest.mark.long),
+        pytest.param("mixes_releases", "cut", {"P7"}, marks=pytest.mark.long),
     ],
 )
 def test_a_mistake_in_a_node_is_noticed(mutant: str, fault: str, promises: set[str], tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ CODES: Final = {"explain": 1, "audit explain": 1, "operation": 1, "resolve": 1}
 """What an example exits with, if not with 0."""
 ENDLESS: Final = {"serve": "serving", "audit follow": "user:nobody", "console": "the console of"}
 """Commands that go on until a signal, and what they print first."""
+LONG: Final = {"audit faults", "fleet faults"}
+"""Other tests run these in a shorter form."""
 
 
 @dataclass
@@ -152,7 +154,14 @@ def here_and_now(line: str, world: World) -> str:
     return line.replace("--since 2026-11-01 --until 2026-12-01", "--since 1d")
 
 
-@pytest.mark.parametrize("name", [each for each in EXAMPLES if each not in {*ENDLESS, "authzen conform"}])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(each, marks=pytest.mark.long if each in LONG else ())
+        for each in EXAMPLES
+        if each not in {*ENDLESS, "authzen conform"}
+    ],
+)
 def test_example_in_the_help_of_a_command_runs(name: str, world: World) -> None:
     if name in FRESH:
         folder = world.folder / name.replace(" ", "-")

@@ -7,7 +7,7 @@ from support.hostile import CLOSED, FLAGS, HANGS, Attack
 from support.hostile_calls import METHODS
 from support.server import Server
 
-MESSAGES = 20_000
+MESSAGES = 8_000
 
 
 def test_mutated_calls_break_nothing(serve: Callable[..., Server], untested: Path) -> None:
@@ -18,7 +18,7 @@ def test_mutated_calls_break_nothing(serve: Callable[..., Server], untested: Pat
 
     assert [] == attack.broken
     assert MESSAGES == attack.sent == attack.ends.total()
-    assert min(attack.ends["OK"], attack.ends["INVALID_ARGUMENT"]) > 500
+    assert min(attack.ends["OK"], attack.ends["INVALID_ARGUMENT"]) > 200
     assert 0 == attack.ends[HANGS]
     assert attack.ends[CLOSED] < MESSAGES // 10
     assert 0 == server.terminate()

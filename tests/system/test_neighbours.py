@@ -113,6 +113,7 @@ def test_a_slow_folder_delays_no_other_tenants_edit_and_no_pin(serve: Callable[.
 NOT_YET = "its files have not been loaded yet"
 
 
+@pytest.mark.long
 def test_slow_folder_delays_no_restart(serve: Callable[..., Server], edited: Path) -> None:
     """Its stored revision serves until it loads."""
     server = serve(*ENDLESS, policies=edited)
@@ -133,6 +134,7 @@ def test_slow_folder_delays_no_restart(serve: Callable[..., Server], edited: Pat
     assert 0 == server.terminate()
 
 
+@pytest.mark.long
 def test_slow_folder_that_never_loaded_makes_only_its_tenant_unavailable(
     serve: Callable[..., Server], edited: Path
 ) -> None:
@@ -149,6 +151,7 @@ def test_slow_folder_that_never_loaded_makes_only_its_tenant_unavailable(
     assert "takes longer than 6 s of processor time to build" in refused.diagnostics[0].message
 
 
+@pytest.mark.long
 def test_slow_folder_loads_eventually(serve: Callable[..., Server], edited: Path) -> None:
     """By the process for slow ones, with every word that a quick one gets."""
     server = serve(*QUICK, policies=edited)

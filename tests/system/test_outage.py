@@ -199,8 +199,15 @@ def refusal(client: Client, read: Callable[[Client], Any]) -> str:
     return caught.value.code
 
 
-@pytest.mark.parametrize("spooled", [False, True], ids=("without a spool", "with a spool"))
-@pytest.mark.parametrize("named", [False, True], ids=("on loopback", "by a named caller"))
+@pytest.mark.parametrize(
+    ("named", "spooled"),
+    [
+        pytest.param(False, False, id="on loopback, without a spool"),
+        pytest.param(True, True, id="by a named caller, with a spool"),
+        pytest.param(False, True, id="on loopback, with a spool", marks=pytest.mark.long),
+        pytest.param(True, False, id="by a named caller, without a spool", marks=pytest.mark.long),
+    ],
+)
 def test_reads_of_the_audit_are_unavailable_while_the_database_is_away(
     serve: Callable[..., Server],
     untested: Path,
