@@ -33,6 +33,7 @@ ASKS_THE_SERVER: Final = {
     "grant",
     "revoke",
     "source",
+    "tests",
     "console",
     "drift",
     "bindings list",

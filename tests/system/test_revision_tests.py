@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from support.server import Server, until
+from support.server import Server, remit, until
 from support.trees import write
 
 from remit.client import Client, DecisionUnavailable
@@ -23,15 +23,21 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Of a server that serves a policy although a case fails: an edit of the root makes it fail, and stops no tenant."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One that serves a policy although a case fails: an edit of the root makes it fail, and stops no tenant."""
     folder = tmp_path_factory.mktemp("tests")
     policies = write(folder / "policies", FILES)
     with Server(folder / "audit", policies=policies) as server, server.client() as client:
         before = client.status("acme").tenants[0].revision
         write(policies, {"roles.csv": b"p, role:guest, *, **, FLOW, UPDATE, allow\n"})
         until(lambda: client.status("acme").tenants[0].revision != before, "the edit of the root serves")
-        yield client
+        yield server
+
+
+@pytest.fixture
+def client(server: Server) -> Iterator[Client]:
+    with server.client() as made:
+        yield made
 
 
 def cases(**fields: Any) -> GetTestsRequest:
@@ -49,6 +55,18 @@ def test_cases_say_whether_they_hold_and_why_not(client: Client) -> None:
     assert why.startswith("expected allow, got deny NOT_GRANTED")
     assert [third] == list(client.get_tests("acme", failed_only=True).cases)
     assert found.revision == found.files_revision == client.status("acme").tenants[0].revision
+
+
+def test_command_prints_each_case_and_fails_if_one_does(server: Server) -> None:
+    done = remit("tests", "acme", "--target", server.target)
+    assert 1 == done.returncode
+    assert ["holds", "holds", "FAILED", "expected"] == [line.split()[0] for line in done.stdout.splitlines()[:4]]
+    assert "2 passed, 1 failed, revision " in done.stdout
+    failed = remit("tests", "acme", "--failed", "--target", server.target)
+    assert "FAILED acme/tests/reads.yaml:5  who reads: " in failed.stdout
+    assert not any(line.startswith("holds") for line in failed.stdout.splitlines())
+    unknown = remit("tests", "acme", "--revision", "0" * 64, "--target", server.target)
+    assert (1, True) == (unknown.returncode, unknown.stderr.startswith("NOT_FOUND")), unknown.stderr
 
 
 def test_coverage_names_the_rows_that_no_case_exercises(client: Client) -> None:

@@ -68,6 +68,7 @@ lazy.add(
         "matrix": "remit.cli.ask.matrix:matrix",
         "names": "remit.cli.ask.names:names",
         "source": "remit.cli.ask.source:source",
+        "tests": "remit.cli.ask.tests:tests",
         "vocabulary": "remit.cli.ask.names:vocabulary",
         "resolve": "remit.cli.ask.resolve:resolve",
         "served": "remit.cli.ask.resolve:served",

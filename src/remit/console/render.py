@@ -69,7 +69,7 @@ class Renderer:
         query = [(name, value) for name, value in request.query_params.multi_items() if name not in {"csv", "part"}]
         theme = request.cookies.get(THEME_COOKIE, "auto")
         person = PERSON.get(None)
-        target = ["--target", self._target] if view.command and not view.of_files else []
+        target = ["--target", self._target] if view.command else []
         return {
             "up": "../" * (request.url.path.count("/") - 1),
             "back": request.url.path.lstrip("/") + (f"?{urlencode(query)}" if query else ""),

@@ -23,8 +23,6 @@ class View:
     status: int = 200
     suggests: bool = False
     """The page's inputs take words of the vocabulary, which the browser then suggests."""
-    of_files: bool = False
-    """The command reads policy files, where a server is not asked."""
 
     def table(self, name: str) -> Table | None:
         return next((each for each in self.tables if each.name == name), None)

@@ -136,7 +136,8 @@ class PolicyServiceServicer:
         """Returns the tests of a revision's files, as they are about these files alone: each case, and the rows that no case
         exercises. The tests run when they are asked for, beside the decisions, for 120 s at most; the report is kept for a
         while. UNAVAILABLE while they run: ask again. Each read by a caller with a name is a lifecycle record first
-        (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions wait.
+        (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions of the tenant
+        wait, or 64 of all tenants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,7 +167,7 @@ class PolicyServiceServicer:
         NOT_FOUND            the revision is neither on this node nor in the audit store
         FAILED_PRECONDITION  this version of remit cannot load the revision
         RESOURCE_EXHAUSTED   the answer names more than 10,000 principals and patterns, the patterns cannot be compared, or
-        8 other comparisons wait
+        8 other comparisons of the tenant wait, or 64 of all tenants
         UNAVAILABLE          the comparison goes on: ask again
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -62,7 +62,8 @@ class PolicyServiceStub:
     """Returns the tests of a revision's files, as they are about these files alone: each case, and the rows that no case
     exercises. The tests run when they are asked for, beside the decisions, for 120 s at most; the report is kept for a
     while. UNAVAILABLE while they run: ask again. Each read by a caller with a name is a lifecycle record first
-    (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions wait.
+    (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions of the tenant
+    wait, or 64 of all tenants.
     """
     GetVocabulary: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.GetVocabularyRequest, _policy_service_pb2.GetVocabularyResponse]
     """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
@@ -80,7 +81,7 @@ class PolicyServiceStub:
       NOT_FOUND            the revision is neither on this node nor in the audit store
       FAILED_PRECONDITION  this version of remit cannot load the revision
       RESOURCE_EXHAUSTED   the answer names more than 10,000 principals and patterns, the patterns cannot be compared, or
-                           8 other comparisons wait
+                           8 other comparisons of the tenant wait, or 64 of all tenants
       UNAVAILABLE          the comparison goes on: ask again
     """
 
@@ -118,7 +119,8 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     """Returns the tests of a revision's files, as they are about these files alone: each case, and the rows that no case
     exercises. The tests run when they are asked for, beside the decisions, for 120 s at most; the report is kept for a
     while. UNAVAILABLE while they run: ask again. Each read by a caller with a name is a lifecycle record first
-    (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions wait.
+    (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions of the tenant
+    wait, or 64 of all tenants.
     """
     GetVocabulary: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.GetVocabularyRequest, _policy_service_pb2.GetVocabularyResponse]  # type: ignore[assignment]
     """Returns the words that the tenant's policy may use: kinds with their actions, relations, operations with their
@@ -136,7 +138,7 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
       NOT_FOUND            the revision is neither on this node nor in the audit store
       FAILED_PRECONDITION  this version of remit cannot load the revision
       RESOURCE_EXHAUSTED   the answer names more than 10,000 principals and patterns, the patterns cannot be compared, or
-                           8 other comparisons wait
+                           8 other comparisons of the tenant wait, or 64 of all tenants
       UNAVAILABLE          the comparison goes on: ask again
     """
 
@@ -207,7 +209,8 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
         """Returns the tests of a revision's files, as they are about these files alone: each case, and the rows that no case
         exercises. The tests run when they are asked for, beside the decisions, for 120 s at most; the report is kept for a
         while. UNAVAILABLE while they run: ask again. Each read by a caller with a name is a lifecycle record first
-        (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions wait.
+        (`POLICY_READ`). NOT_FOUND if there is no such tenant or revision; RESOURCE_EXHAUSTED if 8 revisions of the tenant
+        wait, or 64 of all tenants.
         """
 
     @_abc_1.abstractmethod
@@ -243,7 +246,7 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
           NOT_FOUND            the revision is neither on this node nor in the audit store
           FAILED_PRECONDITION  this version of remit cannot load the revision
           RESOURCE_EXHAUSTED   the answer names more than 10,000 principals and patterns, the patterns cannot be compared, or
-                               8 other comparisons wait
+                               8 other comparisons of the tenant wait, or 64 of all tenants
           UNAVAILABLE          the comparison goes on: ask again
         """
 

@@ -1,4 +1,4 @@
-from typing import Annotated, Final
+from typing import Annotated, Final, NoReturn
 
 import typer
 
@@ -44,7 +44,7 @@ def source(
         with connection.client(target) as client:
             response = _whole(client, request, count)
     except DecisionUnavailable as error:
-        fail(_EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
+        ended(error)
     if as_json:
         print_json(response)
     elif file:
@@ -55,6 +55,11 @@ def source(
             (each.path, "withheld" if each.withheld else str(each.size_bytes), each.sha256) for each in response.files
         ]
         print_table(("file", "bytes", "sha256"), rows, numbers=("bytes",))
+
+
+def ended(error: DecisionUnavailable) -> NoReturn:
+    """Ends a command about a revision that got no answer."""
+    fail(_EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
 
 
 def _whole(client: Client, request: messages.GetSourceRequest, count: int | None) -> messages.GetSourceResponse:

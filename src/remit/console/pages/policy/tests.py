@@ -91,7 +91,12 @@ async def show(visit: Visit) -> View:
         )
     return View(
         f"Tests of {visit.tenant}",
-        ["test", "--tenant", visit.tenant, "--coverage"],
+        [
+            "tests",
+            visit.tenant,
+            *(("--revision", revision) if revision else ()),
+            *(("--failed",) if failed_only else ()),
+        ],
         tables,
         "tests.html",
         {
@@ -100,7 +105,6 @@ async def show(visit: Visit) -> View:
             "sentence": f"{answer.passed} cases hold, {answer.failed} fail.",
             "coverage": coverage,
         },
-        of_files=True,
     )
 
 
