@@ -22,6 +22,8 @@ _LEAST_S: Final = 0.1
 _LOADING: Final = 0.1
 """A node that does not serve its release yet looks again after this share of the time that it has not, and not before the
 least pause."""
+_SLOW_S: Final = 0.5
+"""A node that does not serve all changes of its release for so long says so."""
 _SPREAD: Final = 0.2
 """Share by which a poll comes earlier or later, so that the nodes of a fleet do not ask all at once."""
 
@@ -62,6 +64,7 @@ class Puller:
         self._known = journal.known()
         self._error = ""
         self._shares_name = False
+        self._seen: NodeReport | None = None
         self._told: NodeReport | None = None
         self._changed_s = self._next_look_s = self._next_beat_s = 0.0
 
@@ -120,9 +123,9 @@ class Puller:
             self._next_look_s = self._in(self._poll_s)
             hints.looked(news=self._pull())
         report = self._report(hints.mode)
-        if report != self._told:
-            self._changed_s = monotonic()
-        if report != self._told or monotonic() >= self._next_beat_s:
+        if report != self._seen:
+            self._seen, self._changed_s = report, monotonic()
+        if self._is_news(report) or monotonic() >= self._next_beat_s:
             self._beat(report)
             self._told, self._next_beat_s = report, monotonic() + BEAT_S
         if looks:
@@ -131,6 +134,16 @@ class Puller:
         if report.behind:
             wake_s = min(wake_s, monotonic() + max(_LEAST_S, (monotonic() - self._changed_s) * _LOADING))
         return wake_s
+
+    def _is_news(self, report: NodeReport) -> bool:
+        """Whether others should hear of it now."""
+        told = self._told
+        if told is None or replace(report, behind=told.behind) != told:
+            return True
+        if report.behind and not told.behind:
+            # A change of rows serves in milliseconds. A report that comes and goes with each would cost more than the change.
+            return monotonic() - self._changed_s >= _SLOW_S
+        return report.behind != told.behind
 
     @staticmethod
     def _in(pause_s: float) -> float:
