@@ -20,7 +20,7 @@ from remit.console.login.admission import Admission
 from remit.console.options import ConsoleOptions
 from remit.console.pages import PAGES
 from remit.console.render import THEME_COOKIE, THEMES, Renderer, static_folder
-from remit.console.view import WebPage
+from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
 from remit.core.names import INSTANCE, is_tenant
 
@@ -28,7 +28,6 @@ NOT_FOUND: Final = "There is no such page, or you may not see it."
 """One text for both: what exists is told only to those who may know."""
 _HIDDEN: Final = frozenset({"PERMISSION_DENIED", "NOT_FOUND"})
 _STATUSES: Final = {
-    "INVALID_ARGUMENT": 400,
     "UNAUTHENTICATED": 401,
     "FAILED_PRECONDITION": 409,
     "ABORTED": 409,
@@ -93,6 +92,7 @@ def _endpoint(console: ConsoleOptions, renderer: Renderer, page: WebPage) -> Cal
                 view = await page.act(visit, await form_of(request))
             else:
                 view = await page.show(visit)
+            words = await suggestions(visit) if isinstance(view, View) and view.suggests else {}
         except BadInputError as error:
             return renderer.message(request, "This cannot be asked", f"{error.field}: {error.message}", status=400)
         except DecisionUnavailable as error:
@@ -101,16 +101,19 @@ def _endpoint(console: ConsoleOptions, renderer: Renderer, page: WebPage) -> Cal
             return _no_answer(renderer, request, error)
         if isinstance(view, str):
             return RedirectResponse("../" * (request.url.path.count("/") - 1) + view, 303)
-        return renderer.page(request, page, view, await suggestions(visit) if view.suggests else {})
+        return renderer.page(request, page, view, words)
 
     return answer
 
 
 async def suggestions(visit: Visit) -> dict[str, list[str]]:
-    """Words of the tenant's vocabulary, for those who may read it."""
+    """Words of the tenant's vocabulary, for those who may read it. Raises DecisionUnavailable with NOT_FOUND if there is
+    no such tenant."""
     try:
         found = await visit.about.get_vocabulary()
-    except DecisionUnavailable:
+    except DecisionUnavailable as error:
+        if error.code == "NOT_FOUND":
+            raise
         return {}
     return {
         "kinds": [each.kind for each in found.kinds],
@@ -122,6 +125,8 @@ async def suggestions(visit: Visit) -> dict[str, list[str]]:
 def _no_answer(renderer: Renderer, request: Request, error: DecisionUnavailable) -> Response:
     if error.code in _HIDDEN:
         return renderer.message(request, "Not found", NOT_FOUND, status=404)
+    if error.code == "INVALID_ARGUMENT":
+        return renderer.message(request, "This cannot be asked", error.message, status=400)
     status = _STATUSES.get(error.code, 502)
     return renderer.message(request, "The server gave no answer", f"{error.code}: {error.message}", status=status)
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from remit.client import MalformedQuestion
-from remit.console.visit import Visit
+from remit.client import DecisionUnavailable, MalformedQuestion
+from remit.console.visit import BadInputError, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +14,8 @@ class Field:
     value: str
     hint: str = ""
     error: str = ""
-    options: Sequence[str] | None = None
-    """All values that can be chosen; None for any text."""
+    options: Sequence[str] | Mapping[str, str] | None = None
+    """All values that can be chosen, or the words for each; None for any text."""
     list: str = ""
 
 
@@ -55,6 +55,16 @@ def fields(
     ]
 
 
+def missing(inputs: Iterable[Input], given: Mapping[str, str], *required: str) -> dict[str, str]:
+    """Errors of the required inputs that somebody left empty. A link that names only some of them is no mistake."""
+    hints = {each.name: each.hint for each in inputs}
+    return {
+        name: f"is missing{f': for example {hints[name]}' if hints[name] else ''}"
+        for name in required
+        if name in given and not given[name].strip()
+    }
+
+
 def errors_of(inputs: Iterable[Input], refusal: MalformedQuestion) -> dict[str, str]:
     """What the server says of each input. What is about none of them stands under ''."""
     names = {each.asked_as or each.name: each.name for each in inputs}
@@ -63,3 +73,16 @@ def errors_of(inputs: Iterable[Input], refusal: MalformedQuestion) -> dict[str, 
         path = violation.field.rpartition(".")[2]
         found.setdefault(names.get(path, ""), violation.description)
     return found or {"": refusal.message}
+
+
+def errors_at(inputs: Iterable[Input], visit: Visit, refusal: DecisionUnavailable | BadInputError) -> dict[str, str]:
+    """What stands at the inputs. Raises the error if it is about none of them."""
+    if isinstance(refusal, BadInputError):
+        if refusal.field not in {each.name for each in inputs}:
+            raise refusal
+        return {refusal.field: refusal.message}
+    if isinstance(refusal, MalformedQuestion):
+        return errors_of(inputs, refusal)
+    if refusal.code != "FAILED_PRECONDITION" or not visit.text("rev"):
+        raise refusal
+    return {"rev": refusal.message}

@@ -69,7 +69,8 @@ class Renderer:
         query = [(name, value) for name, value in request.query_params.multi_items() if name not in {"csv", "part"}]
         theme = request.cookies.get(THEME_COOKIE, "auto")
         person = PERSON.get(None)
-        target = ["--target", self._target] if view.command else []
+        words = view.command if view.status == 200 else ()  # noqa: PLR2004 (what cannot be asked here, no command asks)
+        target = ["--target", self._target] if words else []
         return {
             "up": "../" * (request.url.path.count("/") - 1),
             "back": request.url.path.lstrip("/") + (f"?{urlencode(query)}" if query else ""),
@@ -83,9 +84,10 @@ class Renderer:
             "themes": THEMES,
             "of_node": self._grouped(of_tenant=False),
             "of_tenant": self._grouped(of_tenant=True) if tenant else {},
-            "command": shlex.join(["remit", *view.command, *target]) if view.command else "",
+            "command": shlex.join(["remit", *words, *target]) if words else "",
             "layout": "fragment.html" if fragment else "base.html",
             "tables": view.tables,
+            "ways": {},
             **view.context,
         }
 

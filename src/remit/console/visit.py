@@ -23,6 +23,7 @@ ROWS_A_PAGE: Final = 100
 MOST_ROWS: Final = 100_000
 """Of one CSV."""
 _AGO: Final = re.compile(r"([0-9]{1,6})([smhd])").fullmatch
+_LEAST_DIGITS: Final = 8
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TOO_MANY: Final = f"the table has more than {MOST_ROWS} rows: narrow the question"
 
@@ -77,12 +78,48 @@ class Visit:
         """The client, for the tenant of the page."""
         return self.client.tenant(self.tenant)
 
+    async def revision(self) -> str:
+        """The revision of the URL, for questions that only the serving one answers. Its first digits name it too, as
+        pages show them. Raises BadInputError for another one, on which the server would wait."""
+        wanted = self.text("rev")
+        if not wanted:
+            return ""
+        try:
+            serving = (await self.status()).revision
+        except DecisionUnavailable as error:
+            if error.code != "PERMISSION_DENIED":
+                raise
+            return wanted
+        if len(wanted) < _LEAST_DIGITS or not serving.startswith(wanted):
+            raise BadInputError("rev", f"expected the revision that serves: {serving[:12]}")
+        return serving
+
     async def status(self) -> TenantStatus:
         """The status of the page's tenant. Raises DecisionUnavailable with NOT_FOUND if there is no such tenant."""
         found = (await self.about.status()).tenants
         if not found:
             raise unknown_tenant()
         return found[0]
+
+    async def unknown(self, text: str = "") -> str:
+        """The text, and that there is no such tenant if so: for forms, and for tables of records, which may be older than
+        the tenant's end."""
+        try:
+            await self.status()
+        except DecisionUnavailable as error:
+            if error.code == "NOT_FOUND":
+                return f"{text} The server serves no tenant of this name.".strip()
+            if error.code != "PERMISSION_DENIED":
+                raise
+        return text
+
+    async def not_stored(self, error: DecisionUnavailable) -> str:
+        """What the server says of a file or revision that it does not have. Raises the error if it is about something
+        else, and as for any page of a tenant that the person may not see."""
+        if error.code != "NOT_FOUND" or not (self.text("rev") or self.text("file")):
+            raise error
+        await self.status()
+        return error.message
 
     @property
     def query(self) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ import { localTimes } from "./page.js";
 
 const table = document.querySelector("table.matrix");
 const beside = document.getElementById("beside");
+const keys = document.getElementById("keys");
 
 if (table) {
   const rows = [...table.tBodies[0].rows].map((row) => [...row.querySelectorAll("a")]);
@@ -19,6 +20,9 @@ if (table) {
   for (const each of table.tBodies[0].querySelectorAll("th")) each.setAttribute("role", "rowheader");
   for (const each of table.querySelectorAll("td")) each.setAttribute("role", "gridcell");
   stop(rows[0][0]);
+  const showKeys = document.getElementById("show-keys");
+  showKeys.hidden = false;
+  showKeys.addEventListener("click", () => keys.showModal());
 
   const explain = async (at) => {
     chosen = at;
@@ -66,6 +70,12 @@ if (table) {
   });
 
   table.addEventListener("keydown", (event) => {
+    // Only in the matrix: a key of one character has no meaning elsewhere on the page.
+    if (event.key === "?") {
+      event.preventDefault();
+      keys.showModal();
+      return;
+    }
     const at = event.target.closest("a");
     const row = rows.findIndex((each) => each.includes(at));
     if (row < 0) return;
@@ -89,6 +99,6 @@ if (table) {
   });
 
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !beside.hidden) hide();
+    if (event.key === "Escape" && !beside.hidden && !keys.open) hide();
   });
 }

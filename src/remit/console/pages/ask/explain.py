@@ -1,9 +1,9 @@
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from remit.client import DecisionUnavailable, MalformedQuestion
 from remit.console.cells import link_to, tenant_link, time_text
-from remit.console.forms import Input, errors_of, fields
+from remit.console.forms import Input, errors_at, fields, missing
 from remit.console.pages.ask.grounds import Grounds, of_access, of_reach
 from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
@@ -20,29 +20,38 @@ _INPUTS: Final = (
     Input("ns", "Namespace", "acme.finance; empty: tenant", "namespace"),
     *WHEN,
 )
+_TITLE: Final = "Explain"
 
 
 async def show(visit: Visit) -> View:
     """One question of the access plane, now or in the past, and why it is answered so."""
     principal, action, kind = visit.text("p"), visit.text("a"), visit.text("k")
     if not (principal and action and kind):
-        return view_of(visit, "Ask", _INPUTS)
+        return view_of(visit, _TITLE, _INPUTS, errors=missing(_INPUTS, visit.query, "p", "a", "k"))
     namespace = visit.text("ns")
     place = namespace or "the tenant itself"
     question = f"{principal} · {action} {kind} · {place}"
     words = [word for word in (visit.tenant, principal, action, kind, namespace) if word]
     try:
-        at_us = visit.time_us("at")
+        at_us = time_of(visit)
         if at_us:
             past = await visit.about.explain_past(principal, action, kind, namespace, time_us=at_us)
             command = ["audit", "explain", *words, "--at", visit.text("at")]
-            return view_of(visit, "Ask", _INPUTS, question, grounds_of(visit.tenant, past.answers), command=command)
-        answer = await visit.about.explain(principal, action, kind, namespace, revision=visit.text("rev"))
+            return view_of(visit, _TITLE, _INPUTS, question, grounds_of(visit.tenant, past.answers), command=command)
+        answer = await visit.about.explain(principal, action, kind, namespace, revision=await visit.revision())
     except (MalformedQuestion, BadInputError) as refusal:
-        return view_of(visit, "Ask", _INPUTS, refusal=refusal)
+        return view_of(visit, _TITLE, _INPUTS, errors=errors_at(_INPUTS, visit, refusal))
     except DecisionUnavailable as error:
-        return unanswered(visit, "Ask", _INPUTS, question, error)
-    return view_of(visit, "Ask", _INPUTS, question, [of_access(visit.tenant, answer)], command=["explain", *words])
+        return unanswered(visit, _TITLE, _INPUTS, question, error)
+    return view_of(visit, _TITLE, _INPUTS, question, [of_access(visit.tenant, answer)], command=["explain", *words])
+
+
+def time_of(visit: Visit) -> int:
+    """The time of the question in microseconds, 0 for now. Raises BadInputError if a revision is named too."""
+    at_us = visit.time_us("at")
+    if at_us and visit.text("rev"):
+        raise BadInputError("rev", "expected no revision beside a time: the time says which one answers")
+    return at_us
 
 
 def grounds_of(tenant: str, answers: Iterable[audit_service_pb2.PastAnswer]) -> list[Grounds]:
@@ -59,9 +68,9 @@ def grounds_of(tenant: str, answers: Iterable[audit_service_pb2.PastAnswer]) -> 
 
 
 def unanswered(visit: Visit, title: str, inputs: tuple[Input, ...], question: str, error: DecisionUnavailable) -> View:
-    """Where nothing is known of that time or revision, the page says so below what was typed."""
-    if error.code not in {"NOT_FOUND", "FAILED_PRECONDITION"} or not (visit.text("at") or visit.text("rev")):
-        raise error
+    """Where nothing is known of that time or revision, the page says so beside what was typed."""
+    if error.code not in {"NOT_FOUND", "FAILED_PRECONDITION"} or not visit.text("at"):
+        return view_of(visit, title, inputs, question, errors=errors_at(inputs, visit, error))
     return view_of(visit, title, inputs, question, note=error.message, status=404)
 
 
@@ -73,17 +82,13 @@ def view_of(
     grounds: Sequence[Grounds] = (),
     *,
     command: list[str] | None = None,
-    refusal: MalformedQuestion | BadInputError | None = None,
+    errors: Mapping[str, str] | None = None,
     note: str = "",
     status: int = 200,
 ) -> View:
-    errors: dict[str, str] = {}
-    if isinstance(refusal, BadInputError):
-        errors = {refusal.field: refusal.message}
-    elif refusal is not None:
-        errors = errors_of(inputs, refusal)
+    errors = errors or {}
     return View(
-        f"{title} {visit.tenant}",
+        f"{title} in {visit.tenant}",
         command or (),
         [table for each in grounds for table in each.tables],
         "ask.html",

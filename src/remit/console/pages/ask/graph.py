@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from remit.client import MalformedQuestion
 from remit.console.cells import Table, code, effect, plain
-from remit.console.forms import Input, errors_of, fields
+from remit.console.forms import Input, errors_of, fields, missing
 from remit.console.pages.ask.rows import allowed, reason_name
 from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
@@ -40,7 +40,9 @@ async def _answered(visit: Visit, given: Mapping[str, str], pasted: str) -> View
         Input("hidden", "Hidden nodes", options=_HIDDEN),
     )
     typed = {each.name: given.get(each.name, "").strip() for each in inputs}
-    errors: dict[str, str] = {}
+    errors = missing(inputs, given, "p")
+    if "file" in given and not (typed["file"] or pasted):
+        errors["file"] = "is missing: choose one, or paste a graph below"
     answer = None
     if typed["p"] and (pasted or typed["file"]):
         try:
@@ -61,7 +63,7 @@ async def _answered(visit: Visit, given: Mapping[str, str], pasted: str) -> View
         {
             "fields": fields(inputs, visit, errors, typed),
             "button": "Draw",
-            "sentence": errors.get("", errors.get("graph", "")),
+            "sentence": errors.get("", errors.get("graph", "")) or await visit.unknown(),
             "pasted": pasted,
             "picture": _picture(answer) if answer is not None else "",
             "trees": list(trees(answer)) if answer is not None else (),

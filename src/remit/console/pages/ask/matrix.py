@@ -1,12 +1,13 @@
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from remit.client import MalformedQuestion, NamespaceRows, PrincipalRows
-from remit.console.cells import Cell, Table, code, effect, tenant_link
-from remit.console.forms import Input, errors_of, fields
+from remit.client import DecisionUnavailable, NamespaceRows, PrincipalRows
+from remit.console.cells import Cell, Table, code, effect, plain, tenant_link
+from remit.console.forms import Input, errors_at, fields
 from remit.console.pages.ask.rows import allowed, reason_text
 from remit.console.view import View, WebPage
-from remit.console.visit import MOST_ROWS, BadInputError, Visit
-from remit.v1 import decision_pb2
+from remit.console.visit import MOST_ROWS, BadInputError, NotShown, Visit
+from remit.v1 import decision_pb2, policy_service_pb2
 from remit.v1 import search_service_pb2 as messages
 
 _PEOPLE, _PLACES = "principals in a namespace", "namespaces of a principal"
@@ -26,7 +27,11 @@ _ROWS: Final = 50
 async def show(visit: Visit) -> View:
     """A table of decisions: what principals may do in a namespace, or what one may do in namespaces."""
     if not (visit.text("k") or visit.text("a")):
-        return _view(visit, note="Choose a kind first, for example FLOW, or an action: they make the columns.")
+        note = "Choose a kind first, for example FLOW, or an action: they make the columns."
+        not_shown: list[NotShown] = []
+        known = await visit.allowed(visit.about.get_vocabulary(), "The kinds", "LIST", not_shown)
+        tables = [_kinds(visit, known.kinds)] if known is not None else []
+        return _view(visit, tables=tables, not_shown=not_shown, note=note)
     try:
         people = visit.choice("rows", (_PEOPLE, _PLACES)) == _PEOPLE
         answer = await _page(visit, people=people, token="" if visit.whole else visit.text("after"))
@@ -34,13 +39,26 @@ async def show(visit: Visit) -> View:
         while visit.whole and answer.next_page_token and len(rows) <= MOST_ROWS:
             answer = await _page(visit, people=people, token=answer.next_page_token)
             rows += answer.rows
-    except MalformedQuestion as refusal:
-        return _view(visit, errors=errors_of(INPUTS, refusal))
-    except BadInputError as error:
-        return _view(visit, errors={error.field: error.message})
+    except (DecisionUnavailable, BadInputError) as refusal:
+        return _view(visit, errors=errors_at(INPUTS, visit, refusal))
     if answer.receipt.reason:
         return _view(visit, note=reason_text(answer.receipt.reason))
     return _view(visit, answer, rows, people=people)
+
+
+def _kinds(visit: Visit, known: Iterable[policy_service_pb2.VocabularyKind]) -> Table:
+    """The kinds that can make the columns, each with the matrix of it."""
+    given = {each.name: visit.text(each.name) for each in INPUTS if each.name not in {"k", "a"}}
+    places = visit.choice("rows", (_PEOPLE, _PLACES)) == _PLACES
+    rows = []
+    for each in known:
+        of_namespace = each.kind_class == policy_service_pb2.KIND_CLASS_NAMESPACE
+        if places or of_namespace == bool(given["ns"]):
+            link = plain("show")._replace(href=tenant_link(visit.tenant, "matrix", **given, k=each.kind))
+        else:
+            link = plain("name a namespace first" if of_namespace else "leave the namespace empty")
+        rows.append([code(each.kind), link])
+    return Table("kinds", "Kinds", ("kind", "matrix"), rows, "The vocabulary declares none.", total=len(rows))
 
 
 async def _page(visit: Visit, *, people: bool, token: str) -> messages.ListMatrixResponse:
@@ -55,7 +73,7 @@ async def _page(visit: Visit, *, people: bool, token: str) -> messages.ListMatri
         actions=visit.text("a").split(),
         page_size=100 if visit.whole else _ROWS,
         page_token=token,
-        revision=visit.text("rev"),
+        revision=await visit.revision(),
     )
 
 
@@ -65,27 +83,29 @@ def _view(
     rows: list[messages.MatrixRow] | None = None,
     *,
     people: bool = True,
-    errors: dict[str, str] | None = None,
+    tables: Sequence[Table] = (),
+    not_shown: Sequence[NotShown] = (),
+    errors: Mapping[str, str] | None = None,
     note: str = "",
 ) -> View:
     found = rows or []
-    tables = []
     columns: list[messages.MatrixColumn] = []
     if answer is not None:
         shown = [place for place in range(len(answer.columns)) if _is_shown(visit, found, place)]
         columns = [answer.columns[place] for place in shown]
-        tables.append(_table(visit, answer, found, shown, people=people))
+        tables = [_table(visit, answer, found, shown, people=people)]
     return View(
         f"Access matrix of {visit.tenant}",
         _command(visit, people=people) if answer is not None else (),
         tables,
-        "matrix.html",
+        "matrix.html" if answer is not None else "form.html",
         {
             "fields": fields(INPUTS, visit, errors),
             "button": "Show",
             "sentence": (errors or {}).get("", note),
             "columns": columns,
         },
+        not_shown,
         status=400 if errors else 200,
         suggests=True,
     )
@@ -112,7 +132,7 @@ def _table(
         ),
         [
             [
-                code(row.name, _page_of(visit.tenant, row.name, people=people)),
+                code(row.name, _page_of(visit, row.name, people=people)),
                 *(_cell(visit, row, answer.columns[place], row.cells[place], people=people) for place in shown),
             ]
             for row in rows
@@ -123,8 +143,9 @@ def _table(
     )
 
 
-def _page_of(tenant: str, name: str, *, people: bool) -> str:
-    return tenant_link(tenant, "principal", p=name) if people else tenant_link(tenant, "namespace", ns=name)
+def _page_of(visit: Visit, name: str, *, people: bool) -> str:
+    page, asked = ("principal", {"p": name}) if people else ("namespace", {"ns": name})
+    return tenant_link(visit.tenant, page, **asked, rev=visit.text("rev"))
 
 
 def _cell(

@@ -17,7 +17,7 @@ async def show(visit: Visit) -> View:
     relations = [each.relation for each in vocabulary.relations]
     relation, below = visit.text("r"), visit.text("ns")
     tables = []
-    sentence = ""
+    sentence = error = ""
     if relation in relations:
         names = await visit.some(visit.about.list_names("namespace", prefix=below, page_size=_MOST + 1), _MOST + 1)
         if len(names) > _MOST:
@@ -26,8 +26,8 @@ async def show(visit: Visit) -> View:
             tables.append(await _map(visit, relation, [each.name for each in names[:_MOST]]))
         except MalformedQuestion as refusal:
             sentence = refusal.message
-    elif relation:
-        sentence = f"expected one of the relations {', '.join(relations)}"
+    elif relation or "r" in visit.query:
+        error = f"expected one of {', '.join(relations)}"
     return View(
         f"Reach in {visit.tenant}",
         ["names", visit.tenant, "namespace", *(("--prefix", below) if below else ())],
@@ -35,13 +35,13 @@ async def show(visit: Visit) -> View:
         "form.html",
         {
             "fields": [
-                Field("r", "Relation", relation, "choose one", options=["", *relations]),
+                Field("r", "Relation", relation, "choose one", error, ["", *relations]),
                 Field("ns", "Namespaces that begin with", below, "acme.finance"),
             ],
             "button": "Show",
             "sentence": sentence,
         },
-        status=200 if relation in {"", *relations} else 400,
+        status=400 if error else 200,
     )
 
 

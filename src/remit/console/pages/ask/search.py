@@ -1,12 +1,12 @@
 """Who, where and what: Check in reverse."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from remit import wire
-from remit.client import MalformedQuestion
+from remit.client import DecisionUnavailable
 from remit.console.cells import Cell, Table, code, joined, plain, tenant_link
-from remit.console.forms import Input, errors_of, fields
+from remit.console.forms import Input, errors_at, fields, missing
 from remit.console.pages.ask.rows import chain_cell, place_cell, reason_text, text_cell
 from remit.console.view import View, WebPage
 from remit.console.visit import MOST_ROWS, ROWS_A_PAGE, BadInputError, Visit
@@ -25,35 +25,36 @@ async def show_who(visit: Visit) -> View:
     inputs = (_ACTION, _KIND, _NAMESPACE, _REVISION)
     action, kind, namespace = visit.text("a"), visit.text("k"), visit.text("ns")
     if not (action and kind):
-        return _form(visit, "Who", inputs, "Who may do this?")
+        return _form(visit, "Who", inputs, "Who may do this?", missing(inputs, visit.query, "a", "k"))
     request = messages.ListPrincipalsRequest(
         tenant=visit.tenant,
         action=action,
         kind=kind,
         namespace=namespace,
-        revision=visit.text("rev"),
         page_size=1_000 if visit.whole else ROWS_A_PAGE,
         page_token="" if visit.whole else visit.text("after"),
     )
     try:
+        request.revision = revision = await visit.revision()
         answer: messages.ListPrincipalsResponse = await visit.client.ask(request)
         found = [*answer.principals]
-        if answer.total > MOST_ROWS and visit.whole:
-            raise BadInputError("csv", f"the table has {answer.total} rows: at most {MOST_ROWS} are written")
+        _need_room(visit, answer.total)
         while visit.whole and answer.next_page_token:
             request.page_token = answer.next_page_token
             answer = await visit.client.ask(request)
             found += answer.principals
-    except MalformedQuestion as refusal:
-        return _form(visit, "Who", inputs, "Who may do this?", refusal)
+    except (DecisionUnavailable, BadInputError) as refusal:
+        return _form(visit, "Who", inputs, "Who may do this?", errors_at(inputs, visit, refusal))
     rows = [
         [
-            code(each.principal, tenant_link(visit.tenant, "principal", p=each.principal)),
+            code(each.principal, tenant_link(visit.tenant, "principal", p=each.principal, rev=revision)),
             text_cell(each.rule.row),
-            place_cell(each.rule.row, visit.tenant),
+            place_cell(each.rule.row, visit.tenant, revision),
             chain_cell(each.chain),
             plain("why", "why")._replace(
-                href=tenant_link(visit.tenant, "explain", p=each.principal, a=action, k=kind, ns=namespace)
+                href=tenant_link(
+                    visit.tenant, "explain", p=each.principal, a=action, k=kind, ns=namespace, rev=revision
+                )
             ),
         ]
         for each in found
@@ -61,7 +62,7 @@ async def show_who(visit: Visit) -> View:
     further = ""
     if answer.next_page_token:
         further = tenant_link(
-            visit.tenant, "who", a=action, k=kind, ns=namespace, rev=visit.text("rev"), after=answer.next_page_token
+            visit.tenant, "who", a=action, k=kind, ns=namespace, rev=revision, after=answer.next_page_token
         )
     table = Table(
         "principals",
@@ -83,11 +84,11 @@ async def show_where(visit: Visit) -> View:
     inputs = (_PRINCIPAL, _ACTION, _KIND, _REVISION)
     principal, action, kind = visit.text("p"), visit.text("a"), visit.text("k")
     if not principal:
-        return _form(visit, "Where", inputs, "Where may they do this?")
+        return _form(visit, "Where", inputs, "Where may they do this?", missing(inputs, visit.query, "p"))
     try:
-        answer = await visit.about.list_namespaces(principal, action, kind, revision=visit.text("rev"))
-    except MalformedQuestion as refusal:
-        return _form(visit, "Where", inputs, "Where may they do this?", refusal)
+        answer = await visit.about.list_namespaces(principal, action, kind, revision=await visit.revision())
+    except (DecisionUnavailable, BadInputError) as refusal:
+        return _form(visit, "Where", inputs, "Where may they do this?", errors_at(inputs, visit, refusal))
     rows: list[list[Cell]] = []
     for each in answer.sets:
         try:
@@ -97,7 +98,7 @@ async def show_where(visit: Visit) -> View:
         rows.append([code(text)])
     table = Table("namespaces", "Namespaces", ("namespaces",), rows, "Nowhere.", total=len(rows))
     sentence = _sentence(
-        answer.receipt, f"{principal} may {action or 'do anything'}{f' on {kind}' if kind else ''} in:"
+        answer.receipt, f"{principal} may {action or 'do something'}{f' on {kind}' if kind else ''} in:"
     )
     words = ["where", visit.tenant, principal, *((action or "*", kind or "*") if action or kind else ())]
     return _form(visit, "Where", inputs, "Where may they do this?", sentence=sentence, tables=[table], command=words)
@@ -108,17 +109,18 @@ async def show_what(visit: Visit) -> View:
     inputs = (_PRINCIPAL, _NAMESPACE, _REVISION)
     principal, namespace = visit.text("p"), visit.text("ns")
     if not principal:
-        return _form(visit, "What", inputs, "What may they do?")
+        return _form(visit, "What", inputs, "What may they do?", missing(inputs, visit.query, "p"))
     try:
-        answer = await visit.about.list_actions(principal, namespace, revision=visit.text("rev"))
-    except MalformedQuestion as refusal:
-        return _form(visit, "What", inputs, "What may they do?", refusal)
+        revision = await visit.revision()
+        answer = await visit.about.list_actions(principal, namespace, revision=revision)
+    except (DecisionUnavailable, BadInputError) as refusal:
+        return _form(visit, "What", inputs, "What may they do?", errors_at(inputs, visit, refusal))
     rows = [
         [
             code(each.kind),
             code(
                 action,
-                tenant_link(visit.tenant, "explain", p=principal, a=action, k=each.kind, ns=namespace),
+                tenant_link(visit.tenant, "explain", p=principal, a=action, k=each.kind, ns=namespace, rev=revision),
             ),
         ]
         for each in answer.kinds
@@ -140,7 +142,13 @@ async def show_what(visit: Visit) -> View:
         grouped=grouped,
         principal=principal,
         namespace=namespace,
+        rev=revision,
     )
+
+
+def _need_room(visit: Visit, total: int) -> None:
+    if total > MOST_ROWS and visit.whole:
+        raise BadInputError("csv", f"the table has {total} rows: at most {MOST_ROWS} are written")
 
 
 def _sentence(receipt: object, otherwise: str) -> str:
@@ -154,7 +162,7 @@ def _form(
     title: str,
     inputs: Sequence[Input],
     button: str,
-    refusal: MalformedQuestion | None = None,
+    wrong: Mapping[str, str] | None = None,
     *,
     sentence: str = "",
     tables: Sequence[Table] = (),
@@ -162,7 +170,7 @@ def _form(
     template: str = "form.html",
     **context: object,
 ) -> View:
-    errors = errors_of(inputs, refusal) if refusal is not None else {}
+    errors = wrong or {}
     return View(
         f"{title} in {visit.tenant}",
         command,
@@ -174,7 +182,7 @@ def _form(
             "sentence": errors.get("", sentence),
             **context,
         },
-        status=400 if refusal is not None else 200,
+        status=400 if errors else 200,
         suggests=True,
     )
 

@@ -57,7 +57,7 @@ async def show(visit: Visit) -> View:
 def _heads(heads: Iterable[messages.ChainHead]) -> Table:
     rows = [
         [
-            code(each.tenant or "no tenant", tenant_link(each.tenant, "decisions") if each.tenant else ""),
+            code(each.tenant or "no tenant", _records_of(each)),
             code(each.node),
             plain(each.table),
             number(each.seq),
@@ -71,6 +71,13 @@ def _heads(heads: Iterable[messages.ChainHead]) -> Table:
     ]
     columns = ("tenant", "node", "records", "newest", "signed to", "signed at", "verified to", "found wrong", "hash")
     return Table("heads", "Chains", columns, rows, "No chain.", numbers=frozenset({3, 4, 6}))
+
+
+def _records_of(head: messages.ChainHead) -> str:
+    if not head.tenant:
+        return ""
+    events = head.table == "lifecycle"
+    return f"{tenant_link(head.tenant, 'revisions')}#events" if events else tenant_link(head.tenant, "decisions")
 
 
 def _finding(head: messages.ChainHead) -> Cell:

@@ -82,6 +82,7 @@ async def show(visit: Visit) -> View:
             else "",
             "hours": hours,
             "known_hours": _HOURS,
+            "nothing": "" if any(each.denials for each in drawn) else await visit.unknown(),
             "total": sum(each.denials for each in drawn),
             "loud": [time_text(each.start_us) for each in loud],
             "pages": {each: tenant_link(visit.tenant, "denials", hours=each) for each in _HOURS},

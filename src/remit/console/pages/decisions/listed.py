@@ -6,14 +6,16 @@ from remit.console.forms import Input, errors_of, fields
 from remit.console.pages.decisions.tables import COLUMNS, record_rows
 from remit.console.view import View, WebPage
 from remit.console.visit import ROWS_A_PAGE, BadInputError, Visit
+from remit.core.decision import Reason
+from remit.core.question import QuestionType
 
 _EFFECTS: Final = ("", "allow", "deny")
 INPUTS: Final = (
     Input("effect", "Effect", options=_EFFECTS),
     Input("p", "Principal", "user:bob", "principal"),
     Input("ns", "Namespace and below", "acme.finance", "namespace"),
-    Input("reason", "Reason", "NO_BINDING"),
-    Input("question", "Question", "CHECK"),
+    Input("reason", "Reason", options=("", *Reason)),
+    Input("question", "Question", options=("", *QuestionType)),
     Input("caller", "Caller", "service:shop"),
     Input("node", "Node", "node-1"),
     Input("rev", "Revision", "64 digits", "revision"),
@@ -24,6 +26,9 @@ _OPTIONS: Final = {"p": "principal", "ns": "namespace", "rev": "revision"}
 
 
 def filter_of(visit: Visit) -> RecordFilter:
+    since_us, until_us = visit.time_us("since"), visit.time_us("until")
+    if until_us and until_us <= since_us:
+        raise BadInputError("until", "expected a time after Since")
     return RecordFilter(
         tenant=visit.tenant,
         namespace=visit.text("ns"),
@@ -34,8 +39,8 @@ def filter_of(visit: Visit) -> RecordFilter:
         caller=visit.text("caller"),
         node=visit.text("node"),
         revision=visit.text("rev"),
-        since_us=visit.time_us("since"),
-        until_us=visit.time_us("until"),
+        since_us=since_us,
+        until_us=until_us,
     )
 
 
@@ -59,7 +64,8 @@ async def show(visit: Visit) -> View:
             given = {each.name: visit.text(each.name) for each in INPUTS}
             further = tenant_link(visit.tenant, "decisions", **given, after=shown[-1].id)
         rows = record_rows(visit.tenant, shown)
-        tables.append(Table("records", "Decisions, newest first", COLUMNS, rows, "No such decision.", further=further))
+        empty = "" if rows else await visit.unknown("No such decision.")
+        tables.append(Table("records", "Decisions, newest first", COLUMNS, rows, empty, further=further))
     return View(
         f"Decisions of {visit.tenant}",
         ("audit", "list", "--tenant", visit.tenant, *_options(visit)),

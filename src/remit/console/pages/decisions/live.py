@@ -14,10 +14,11 @@ async def show(visit: Visit) -> View:
     refresh = visit.number("refresh", 0, most=3600)
     records = await visit.feed.newest(visit.tenant)
     rows = record_rows(visit.tenant, [each for each in records if effect in {"", each.effect}][:ROWS_A_PAGE])
+    empty = "" if rows else await visit.unknown("Nothing was decided yet.")
     return View(
         f"Live decisions of {visit.tenant}",
         ["audit", "follow", "--tenant", visit.tenant, *(("--effect", effect) if effect else ())],
-        [Table("records", "Newest first", COLUMNS, rows, "Nothing was decided yet.")],
+        [Table("records", "Newest first", COLUMNS, rows, empty)],
         "live.html",
         {
             "refresh_s": refresh,

@@ -1,16 +1,25 @@
+from collections import Counter
+from collections.abc import Sequence
 from typing import Final
 
 from remit.client import DecisionUnavailable, PrincipalRows, RecordFilter
 from remit.console.cells import Cell, Table, code, effect, number, tenant_link
 from remit.console.forms import Field
 from remit.console.pages.ask.rows import allowed
-from remit.console.pages.node.overview import refused_calls
+from remit.console.pages.node.overview import detail_of, refused_calls
 from remit.console.view import View, WebPage
-from remit.console.visit import NotShown, Visit
+from remit.console.visit import ROWS_A_PAGE, NotShown, Visit
 from remit.v1 import decision_pb2
+from remit.v1.audit_service_pb2 import LifecycleRecord, RecordCount
 
 _CALLERS: Final = "_callers"
 _ACROSS: Final = "all tenants at once"
+_MOST_GROUPS: Final = 20_000
+_MOST_REFUSED: Final = 10_000
+_NOT_RECORDED: Final = (
+    "Refusals for lack of a right are recorded. Those by a limit are not: the server's metric "
+    "remit_calls_refused_total counts them, and its log names the last caller."
+)
 _DAY_US: Final = 24 * 3_600_000_000
 
 
@@ -21,6 +30,8 @@ async def show(visit: Visit) -> View:
     not_shown: list[NotShown] = []
     tables = []
     notes = []
+    if chosen not in {*tenants, _ACROSS}:
+        return _view(chosen, tenants, error="there is no such tenant, or you may not see it")
     try:
         rights = await visit.allowed(_rights(visit, chosen), "Who may ask", "WHO on REMIT_INSTANCE", not_shown)
     except DecisionUnavailable as error:
@@ -32,36 +43,73 @@ async def show(visit: Visit) -> View:
         tables.append(rights)
     since_us = visit.now_us - _DAY_US
     asked = await visit.allowed(
-        visit.some(visit.client.count_records(RecordFilter(since_us=since_us), ("caller",), most_first=True)),
+        visit.some(visit.client.count_records(RecordFilter(since_us=since_us), ("caller", "tenant")), _MOST_GROUPS),
         "Who asked, and who was refused",
         "AUDIT across tenants",
         not_shown,
     )
     if asked is not None:
-        rows = [[code(each.caller), number(each.recorded + each.unrecorded)] for each in asked]
-        tables.append(
-            Table(
-                "asked",
-                "Who asked in the last 24 hours",
-                ("caller", "decisions"),
-                rows,
-                "Nobody.",
-                numbers=frozenset({1}),
-            )
-        )
-        refused = await visit.rows(visit.client.list_lifecycle(type="CALL_REFUSED", since_us=since_us))
-        tables.append(refused_calls(refused, "Calls refused in the last 24 hours"))
+        tables.append(_asked(visit, asked))
+        refused = await visit.some(visit.client.list_lifecycle(type="CALL_REFUSED", since_us=since_us), _MOST_REFUSED)
+        tables.append(_causes(refused))
+        shown = refused if visit.whole else refused[:ROWS_A_PAGE]
+        tables.append(refused_calls(shown, "Calls refused in the last 24 hours, by minute"))
+        notes.append(_NOT_RECORDED)
+        if len(refused) == _MOST_REFUSED:
+            notes.append(f"The refusals are those of the newest {_MOST_REFUSED} records.")
+    return _view(chosen, tenants, tables, notes=notes, not_shown=not_shown)
+
+
+def _view(
+    chosen: str,
+    tenants: Sequence[str],
+    tables: Sequence[Table] = (),
+    *,
+    notes: Sequence[str] = (),
+    not_shown: Sequence[NotShown] = (),
+    error: str = "",
+) -> View:
     return View(
         "Callers",
         ["matrix", _CALLERS, *([chosen] if chosen != _ACROSS else []), "--kind", _kind(chosen)],
         tables,
         "form.html",
         {
-            "fields": [Field("of", "May ask about", chosen, options=[*tenants, _ACROSS])],
+            "fields": [Field("of", "May ask about", chosen, error=error, options=[*tenants, _ACROSS])],
             "button": "Show",
-            "sentence": "; ".join(notes),
+            "sentence": " ".join(notes),
         },
         not_shown,
+        400 if error else 200,
+    )
+
+
+def _asked(visit: Visit, counts: Sequence[RecordCount]) -> Table:
+    counts = sorted(counts, key=lambda each: -(each.recorded + each.unrecorded))
+    shown = counts if visit.whole else counts[:ROWS_A_PAGE]
+    rows = []
+    for each in shown:
+        page = tenant_link(each.tenant, "decisions", caller=each.caller, since="24h") if each.tenant else ""
+        rows.append([code(each.caller, page), code(each.tenant), number(each.recorded + each.unrecorded)])
+    more = f", the first {ROWS_A_PAGE}: the CSV has all" if len(shown) < len(counts) else ""
+    caption = f"Who asked in the last 24 hours{more}"
+    return Table("asked", caption, ("caller", "tenant", "decisions"), rows, "Nobody.", numbers=frozenset({2}))
+
+
+def _causes(refused: Sequence[LifecycleRecord]) -> Table:
+    """The refusals by the right that is missing."""
+    found: Counter[tuple[str, str]] = Counter()
+    for each in refused:
+        detail = detail_of(each)
+        found[str(detail.get("action", "")), each.tenant] += int(str(detail.get("calls", 1)))
+    rows = [[code(action), code(tenant), number(calls)] for (action, tenant), calls in found.most_common()]
+    return Table(
+        "causes",
+        "Refused in the last 24 hours, by the right that is missing",
+        ("right", "tenant", "times"),
+        rows,
+        "No call was refused.",
+        numbers=frozenset({2}),
     )
 
 

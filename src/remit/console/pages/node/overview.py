@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from typing import Final
 
 from remit.console.cells import Cell, Table, code, link_to, number, plain, revision, size, state, tenant_link, time
@@ -115,7 +116,8 @@ def refused_calls(
                 time(each.time_us),
                 code(str(detail.get("caller", ""))),
                 code(str(detail.get("method", ""))),
-                code(str(detail.get("tenant", each.tenant))),
+                _right(each.tenant, detail),
+                code(each.tenant),
                 number(int(str(detail.get("calls", 1)))),
                 code(each.node),
             ]
@@ -123,11 +125,18 @@ def refused_calls(
     return Table(
         "refused",
         caption,
-        ("time", "caller", "method", "tenant asked", "times", "node"),
+        ("time", "caller", "method", "right that is missing", "tenant", "times", "node"),
         rows,
         "No call was refused.",
-        numbers=frozenset({4}),
+        numbers=frozenset({5}),
     )
+
+
+def _right(tenant: str, detail: Mapping[str, object]) -> Cell:
+    """The right that a refused call takes, which leads to why the caller lacks it."""
+    caller, action = str(detail.get("caller", "")), str(detail.get("action", ""))
+    asked = {"p": caller, "a": action, "k": "REMIT", "ns": tenant}
+    return code(action, tenant_link("_callers", "explain", **asked) if caller and action and tenant else "")
 
 
 def detail_of(record: audit_service_pb2.LifecycleRecord) -> dict[str, object]:

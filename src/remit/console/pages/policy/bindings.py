@@ -54,7 +54,7 @@ async def show(visit: Visit) -> View:
         tables.append(Table("rows", "Granted at run time", columns, cells, "No row is granted.", further=further))
     options = [*(("--member", member) if member else ()), *(("--holds", holds) if holds else ())]
     return View(
-        f"Rows of run time in {visit.tenant}",
+        f"Run-time rows of {visit.tenant}",
         ["bindings", "list", visit.tenant, *options],
         tables,
         "form.html",

@@ -1,9 +1,9 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from remit.client import DecisionUnavailable
-from remit.console.cells import Cell, Table, code, joined, number, plain
-from remit.console.forms import Field
+from remit.client import DecisionUnavailable, MalformedQuestion
+from remit.console.cells import Cell, Table, code, joined, number, plain, tenant_link, time_text
+from remit.console.forms import Field, Input, errors_of
 from remit.console.pages.ask.rows import place_cell, text_cell
 from remit.console.pages.policy.namespace import sets
 from remit.console.view import View, WebPage
@@ -17,32 +17,50 @@ _PAIRS: Final = {
     messages.REACH_PAIRS_NOT_ABOVE: "where the owner is no ancestor",
     messages.REACH_PAIRS_ITSELF: "of itself",
 }
-_ACCESS: Final = ("who", "through", "holders", "may", "in")
+_ACCESS: Final = ("who", "through", "all holders of that", "may", "in")
+_INPUTS: Final = (Input("old", "Earlier"), Input("new", "Later"))
 _REACH: Final = ("work in", "by", "uses what is owned by", "pairs")
 
 
 async def show(visit: Visit) -> View:
     """Who gains and who loses what where, between two revisions, and by which rows."""
     kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
-    known = [each.revision for each in kept]
+    serving = (await visit.status()).revision
+    known = {each.revision: _words(each, serving) for each in kept}
     old, new = visit.text("old"), visit.text("new")
     if not (old or new):
-        return _view(visit, known)
+        asked = "old" in visit.query or "new" in visit.query
+        return _view(visit, known, note="Choose another revision than the one that serves." if asked else "")
     try:
         answer = await visit.about.diff_revisions(old, new)
+    except MalformedQuestion as refusal:
+        return _view(visit, known, errors=errors_of(_INPUTS, refusal), status=400)
     except DecisionUnavailable as error:
         if error.code not in {
             "NOT_FOUND",
             "FAILED_PRECONDITION",
             "RESOURCE_EXHAUSTED",
             "UNAVAILABLE",
-            "INVALID_ARGUMENT",
         }:
             raise
         return _view(visit, known, note=error.message, status=409)
     tables = [
-        Table("losses", "Losses", _ACCESS, _access(answer.losses), "Nobody loses anything.", numbers=frozenset({2})),
-        Table("gains", "Gains", _ACCESS, _access(answer.gains), "Nobody gains anything.", numbers=frozenset({2})),
+        Table(
+            "losses",
+            "Losses",
+            _ACCESS,
+            _access(visit.tenant, answer.losses),
+            "Nobody loses anything.",
+            numbers=frozenset({2}),
+        ),
+        Table(
+            "gains",
+            "Gains",
+            _ACCESS,
+            _access(visit.tenant, answer.gains),
+            "Nobody gains anything.",
+            numbers=frozenset({2}),
+        ),
     ]
     if answer.reach_losses or answer.reach_gains:
         tables += [
@@ -53,17 +71,28 @@ async def show(visit: Visit) -> View:
         tables.append(_dedicated(answer.dedicated))
     tables += [
         _rows(
-            visit.tenant, "removed", f"{answer.rows_removed} rows that only the earlier has", answer.removed, answer.old
+            visit.tenant, "removed", f"{_counted(answer.rows_removed)} only the earlier has", answer.removed, answer.old
         ),
-        _rows(visit.tenant, "added", f"{answer.rows_added} rows that only the later has", answer.added, answer.new),
+        _rows(visit.tenant, "added", f"{_counted(answer.rows_added)} only the later has", answer.added, answer.new),
     ]
     return _view(visit, known, tables)
 
 
-def _access(changes: Iterable[messages.AccessChange]) -> list[list[Cell]]:
+def _counted(rows: int) -> str:
+    return "1 row that" if rows == 1 else f"{rows} rows that"
+
+
+def _words(kept: messages.KeptRevision, serving: str) -> str:
+    return f"{kept.revision[:12]}, loaded {time_text(kept.kept_us)}{', serves' if kept.revision == serving else ''}"
+
+
+def _access(tenant: str, changes: Iterable[messages.AccessChange]) -> list[list[Cell]]:
     return [
         [
-            code(joined(each.principals)),
+            code(
+                joined(each.principals),
+                tenant_link(tenant, "principal", p=each.principals[0]) if len(each.principals) == 1 else "",
+            ),
             code(each.through),
             number(each.holders),
             code(", ".join(f"{permission.action} {permission.kind}" for permission in each.permissions)),
@@ -104,11 +133,21 @@ def _rows(tenant: str, name: str, caption: str, rows: Iterable[decision_pb2.Poli
         caption,
         ("row", "at"),
         [[text_cell(each), place_cell(each, tenant, revision)] for each in rows],
-        "None, or too many to list.",
+        "None." if caption.startswith("0") else "Too many to list.",
     )
 
 
-def _view(visit: Visit, known: list[str], tables: Iterable[Table] = (), *, note: str = "", status: int = 200) -> View:
+def _view(
+    visit: Visit,
+    known: Mapping[str, str],
+    tables: Iterable[Table] = (),
+    *,
+    errors: Mapping[str, str] | None = None,
+    note: str = "",
+    status: int = 200,
+) -> View:
+    wrong = errors or {}
+    choices = {"": "the one that serves", **known}
     old, new = visit.text("old"), visit.text("new")
     return View(
         f"Difference of two revisions of {visit.tenant}",
@@ -117,23 +156,11 @@ def _view(visit: Visit, known: list[str], tables: Iterable[Table] = (), *, note:
         "form.html",
         {
             "fields": [
-                Field(
-                    "old",
-                    "Earlier",
-                    old,
-                    "the one that serves",
-                    options=["", *dict.fromkeys([*known, *filter(None, [old])])],
-                ),
-                Field(
-                    "new",
-                    "Later",
-                    new,
-                    "the one that serves",
-                    options=["", *dict.fromkeys([*known, *filter(None, [new])])],
-                ),
+                Field(each.name, each.label, visit.text(each.name), error=wrong.get(each.name, ""), options=choices)
+                for each in _INPUTS
             ],
             "button": "Compare",
-            "sentence": note,
+            "sentence": wrong.get("", note),
         },
         status=status,
     )

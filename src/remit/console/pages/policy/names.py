@@ -52,7 +52,7 @@ async def show(visit: Visit) -> View:
             [code(each.name, page_of(visit.tenant, each.name, what)), number(each.rows), number(each.others)]
             for each in found
         ],
-        "The policy uses none.",
+        f"The policy names no such {what}." if visit.text("q") else f"The policy names no {what}.",
         total=answer.total,
         further=further,
         numbers=frozenset({1, 2}),
@@ -77,11 +77,12 @@ def page_of(tenant: str, name: str, what: str) -> str:
         case "namespace":
             return tenant_link(tenant, "namespace", ns=name)
         case "pattern":
-            return tenant_link(tenant, "names", what="namespace", q=name.strip("*.")) if name.strip("*.") else ""
+            begin = name.partition("*")[0].rstrip(".")
+            return tenant_link(tenant, "names", what="namespace", q=begin) if begin else ""
         case "principal":
             return tenant_link(tenant, "principal", p=name)
         case _:
-            return tenant_link(tenant, "matrix", who=name, k="FLOW")
+            return tenant_link(tenant, "matrix", who=name)
 
 
 def _tree(tenant: str, names: Iterable[messages.UsedName]) -> dict[str, Branch]:

@@ -1,16 +1,19 @@
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from remit import wire
-from remit.client import MalformedQuestion
+from remit.client import DecisionUnavailable
 from remit.console.cells import Table, code, plain, tenant_link
-from remit.console.forms import Input, errors_of, fields
+from remit.console.forms import Input, errors_at, fields, missing
 from remit.console.view import View, WebPage
-from remit.console.visit import NotShown, Visit
+from remit.console.visit import BadInputError, NotShown, Visit
 from remit.core.errors import InvalidNameError
-from remit.v1 import decision_pb2, resource_service_pb2
+from remit.v1 import decision_pb2, policy_service_pb2, resource_service_pb2
 
-_INPUTS: Final = (Input("ns", "Namespace", "acme.finance", "namespace"),)
+_INPUTS: Final = (
+    Input("ns", "Namespace", "acme.finance", "namespace"),
+    Input("rev", "Revision", "the one that serves", "revision"),
+)
 _LEVELS: Final = {
     resource_service_pb2.RESOURCE_LEVEL_NAMESPACE: "namespace",
     resource_service_pb2.RESOURCE_LEVEL_TENANT: "the tenant",
@@ -21,15 +24,20 @@ async def show(visit: Visit) -> View:
     """One namespace: what it may use, who may use what it owns, which resources serve it, and who may do what there."""
     namespace = visit.text("ns")
     if not namespace:
-        return _view(visit)
+        return _view(visit, missing(_INPUTS, visit.query, "ns"), sentence=await visit.unknown())
     not_shown: list[NotShown] = []
     tables = []
     try:
-        vocabulary = await visit.about.get_vocabulary()
-        reach = await visit.allowed(visit.about.list_reachable(namespace), "What it reaches", "LIST", not_shown)
-        served = await visit.allowed(visit.about.resolve_dedicated(namespace), "Its resources", "RESOLVE", not_shown)
-    except MalformedQuestion as refusal:
-        return _view(visit, refusal)
+        revision = await visit.revision()
+        vocabulary = await visit.about.get_vocabulary(revision=revision)
+        reach = await visit.allowed(
+            visit.about.list_reachable(namespace, revision=revision), "What it reaches", "LIST", not_shown
+        )
+        served = await visit.allowed(
+            visit.about.resolve_dedicated(namespace, revision=revision), "Its resources", "RESOLVE", not_shown
+        )
+    except (DecisionUnavailable, BadInputError) as refusal:
+        return _view(visit, errors_at(_INPUTS, visit, refusal))
     tables.append(
         Table(
             "kinds",
@@ -39,11 +47,11 @@ async def show(visit: Visit) -> View:
                 [
                     code(each.kind),
                     plain("show", "again")._replace(
-                        href=tenant_link(visit.tenant, "matrix", ns=namespace, k=each.kind)
+                        href=tenant_link(visit.tenant, "matrix", ns=namespace, k=each.kind, rev=revision)
                     ),
                 ]
                 for each in vocabulary.kinds
-                if each.kind_class == 1
+                if each.kind_class == policy_service_pb2.KIND_CLASS_NAMESPACE
             ],
         )
     )
@@ -92,18 +100,30 @@ def sets(found: Iterable[decision_pb2.NamespaceSet]) -> str:
 
 def _view(
     visit: Visit,
-    refusal: MalformedQuestion | None = None,
+    errors: Mapping[str, str] | None = None,
     tables: Iterable[Table] = (),
     not_shown: Iterable[NotShown] = (),
+    sentence: str = "",
 ) -> View:
-    errors = errors_of(_INPUTS, refusal) if refusal is not None else {}
-    namespace = visit.text("ns")
+    errors = errors or {}
+    namespace, revision = visit.text("ns"), visit.text("rev")
+    ways = {
+        "Who may do something here?": tenant_link(visit.tenant, "who", ns=namespace, rev=revision),
+        "Decisions here and below": tenant_link(visit.tenant, "decisions", ns=namespace),
+        "Reach map": tenant_link(visit.tenant, "reach", ns=namespace),
+        "Names below": tenant_link(visit.tenant, "names", q=namespace),
+    }
     return View(
         namespace if namespace and not errors else f"A namespace of {visit.tenant}",
         ["resolve", visit.tenant, *filter(None, [namespace])],
         [*tables],
         "form.html",
-        {"fields": fields(_INPUTS, visit, errors), "button": "Show", "sentence": errors.get("", "")},
+        {
+            "fields": fields(_INPUTS, visit, errors),
+            "button": "Show",
+            "sentence": errors.get("", sentence),
+            "ways": ways if namespace and not errors else {},
+        },
         [*not_shown],
         400 if errors else 200,
     )

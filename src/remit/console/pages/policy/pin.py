@@ -5,12 +5,23 @@ from remit.console.cells import tenant_link
 from remit.console.view import View, WebPage
 from remit.console.visit import Visit
 from remit.v1 import policy_service_pb2 as messages
+from remit.v1.status_service_pb2 import TENANT_STATE_PINNED
 
 
 async def show(visit: Visit) -> View:
     """Asks for the tenant's name before a revision is pinned, or the tenant unpinned."""
     visit.need_recent_login()
-    return _view(visit, visit.text("rev"))
+    status, wanted = await visit.status(), visit.text("rev")
+    if not wanted:
+        note = "" if status.state == TENANT_STATE_PINNED else f"{visit.tenant} is not pinned: it serves its files."
+        return _view(visit, "", note=note)
+    kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
+    found = [each.revision for each in kept if each.revision.startswith(wanted)]
+    if len(found) != 1:
+        return _view(
+            visit, wanted, note=f"This node has no revision {wanted} on its disk: the page Revisions lists them."
+        )
+    return _view(visit, found[0])
 
 
 async def act(visit: Visit, form: Mapping[str, str]) -> View | str:
@@ -26,14 +37,15 @@ async def act(visit: Visit, form: Mapping[str, str]) -> View | str:
     return tenant_link(visit.tenant, "revisions")
 
 
-def _view(visit: Visit, revision: str, error: str = "", typed: str = "") -> View:
+def _view(visit: Visit, revision: str, error: str = "", typed: str = "", *, note: str = "") -> View:
+    """The form, or in its place why there is nothing to pin or to unpin."""
     title = f"Pin {revision[:12]} in {visit.tenant}" if revision else f"Unpin {visit.tenant}"
     return View(
         title,
-        ["rollback", visit.tenant, revision or "--unpin"],
+        ["rollback", visit.tenant, *([] if note else [revision or "--unpin"])],
         (),
         "pin.html",
-        {"revision": revision, "error": error, "typed": typed, "button": "Pin" if revision else "Unpin"},
+        {"note": note, "revision": revision, "error": error, "typed": typed, "button": "Pin" if revision else "Unpin"},
         status=400 if error else 200,
     )
 

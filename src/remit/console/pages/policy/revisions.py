@@ -1,3 +1,4 @@
+import json
 from collections.abc import Iterable
 from typing import Final
 
@@ -79,10 +80,27 @@ def event_rows(events: Iterable[audit_service_pb2.LifecycleRecord]) -> list[list
             plain(each.type),
             revision(each.revision),
             code(each.node),
-            code(each.detail),
+            Cell(detail_text(each.detail), code=True, whole=each.detail),
         ]
         for each in events
     ]
+
+
+def detail_text(detail: str) -> str:
+    """An event's detail, which is JSON, as words."""
+    try:
+        found = json.loads(detail or "{}")
+    except ValueError:
+        return detail
+    if not isinstance(found, dict):
+        return detail
+    return "; ".join(f"{name}: {_value_text(value)}" for name, value in found.items())
+
+
+def _value_text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(_value_text(each) for each in value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 PAGE: Final = WebPage("revisions", "/t/{tenant}/revisions", "Revisions", show, "Policy")

@@ -21,9 +21,19 @@ async def show(visit: Visit) -> View:
     request = messages.GetSourceRequest(
         tenant=visit.tenant, revision=wanted, file=file, first_line=first if file else 0, lines=_LINES if file else 0
     )
-    answer: messages.GetSourceResponse = await visit.client.ask(request)
+    try:
+        answer: messages.GetSourceResponse = await visit.client.ask(request)
+    except DecisionUnavailable as error:
+        note = await visit.not_stored(error)
+        return View(f"Files of {visit.tenant}", (), (), "facts.html", {"facts_shown": [], "notes": [note]}, status=404)
     if not file:
         return await _files(visit, request, answer)
+    past_end = ""
+    if not answer.lines and answer.total_lines:
+        past_end = f"There is no line {line or first}: the file has {answer.total_lines} lines."
+        first = max(1, answer.total_lines - _BEFORE)
+        request.first_line = first
+        answer = await visit.client.ask(request)
     lines = [*answer.lines]
     while visit.whole and answer.next_line:
         request.first_line, request.lines = answer.next_line, _MOST_LINES
@@ -57,11 +67,25 @@ async def show(visit: Visit) -> View:
             "coverage": _coverage_text(missed) if visit.text("coverage") else "",
             "total": answer.total_lines,
             "revision": answer.revision[:12],
+            "past_end": past_end,
+            "ways": _ways(visit, answer.revision),
             "earlier": at(max(1, first - _LINES)) if first > 1 else "",
             "later": at(last + 1) if last and last < answer.total_lines else "",
             "files": tenant_link(visit.tenant, "source", rev=wanted),
         },
     )
+
+
+def _ways(visit: Visit, revision: str) -> dict[str, str]:
+    """Other pages about the same revision."""
+    if not visit.text("rev"):
+        return {}
+    return {
+        "Tests of this revision": tenant_link(visit.tenant, "tests", rev=revision),
+        "Compare with what serves": tenant_link(visit.tenant, "diff", old=revision),
+        "Decisions by it": tenant_link(visit.tenant, "decisions", rev=revision),
+        "Pin it": tenant_link(visit.tenant, "pin", rev=revision),
+    }
 
 
 async def _missed(visit: Visit, file: str, wanted: str) -> frozenset[int] | None:
@@ -109,7 +133,12 @@ async def _files(visit: Visit, request: messages.GetSourceRequest, answer: messa
     ]
     table = Table("files", "Files", ("file", "bytes", "SHA-256"), rows, total=answer.total_files, further=further)
     command = ["source", visit.tenant, *(("--revision", wanted) if wanted else ())]
-    return View(f"Files of {visit.tenant} at {answer.revision[:12]}", command, [table])
+    return View(
+        f"Files of {visit.tenant} at {answer.revision[:12]}",
+        command,
+        [table],
+        context={"ways": _ways(visit, answer.revision)},
+    )
 
 
 PAGE: Final = WebPage("source", "/t/{tenant}/source", "Files", show, "Policy")

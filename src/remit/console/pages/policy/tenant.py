@@ -12,6 +12,11 @@ from remit.v1 import status_service_pb2 as messages
 
 _DAY_US: Final = 24 * 3_600_000_000
 _EVENTS: Final = 10
+_MEANINGS: Final = {
+    messages.TENANT_STATE_STALE: "The newest files do not load: an older revision serves.",
+    messages.TENANT_STATE_UNAVAILABLE: "The files do not load and no older revision is there: no question is answered.",
+    messages.TENANT_STATE_PINNED: "An operator pinned the revision that serves: newer files are checked and wait.",
+}
 
 
 async def show(visit: Visit) -> View:
@@ -60,7 +65,8 @@ def _facts(found: messages.TenantStatus, kept: Iterable[policy_service_pb2.KeptR
     newer = found.files_revision if found.files_revision != found.revision else ""
     return [
         ("state", state_cell(found)),
-        ("since", time(found.since_us)),
+        ("that is", plain(_MEANINGS.get(found.state, ""))),
+        ("in this state since", time(found.since_us)),
         ("pinned by", code(found.pinned_by)),
         ("revision", code(found.revision, page)),
         ("commit", code(commit)),

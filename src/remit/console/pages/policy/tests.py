@@ -1,7 +1,8 @@
 from typing import Final
 
+from remit.client import DecisionUnavailable, MalformedQuestion
 from remit.console.cells import Table, code, number, plain, tenant_link
-from remit.console.forms import Input, fields
+from remit.console.forms import Input, errors_of, fields
 from remit.console.pages.ask.rows import place_cell, source_link, text_cell
 from remit.console.view import View, WebPage
 from remit.console.visit import ROWS_A_PAGE, Visit
@@ -25,7 +26,12 @@ async def show(visit: Visit) -> View:
         page_size=1_000 if visit.whole else ROWS_A_PAGE,
         page_token="" if visit.whole else visit.text("after"),
     )
-    answer: messages.GetTestsResponse = await visit.client.ask(request)
+    try:
+        answer: messages.GetTestsResponse = await visit.client.ask(request)
+    except MalformedQuestion as refusal:
+        return _refused(visit, errors_of(_INPUTS, refusal))
+    except DecisionUnavailable as error:
+        return _refused(visit, {"rev": await visit.not_stored(error)})
     cases, coverage = [*answer.cases], [*answer.coverage]
     while visit.whole and answer.next_page_token:
         request.page_token = answer.next_page_token
@@ -50,7 +56,7 @@ async def show(visit: Visit) -> View:
                 ]
                 for each in cases
             ],
-            "No case.",
+            "No case fails." if failed_only else "No case.",
             total=answer.failed if failed_only else answer.passed + answer.failed,
             further=further,
         )
@@ -104,8 +110,14 @@ async def show(visit: Visit) -> View:
             "button": "Run",
             "sentence": f"{answer.passed} cases hold, {answer.failed} fail.",
             "coverage": coverage,
+            "ways": {"Files of this revision": tenant_link(visit.tenant, "source", rev=revision)} if revision else {},
         },
     )
+
+
+def _refused(visit: Visit, errors: dict[str, str]) -> View:
+    form = {"fields": fields(_INPUTS, visit, errors), "button": "Run", "sentence": errors.get("", "")}
+    return View(f"Tests of {visit.tenant}", (), (), "form.html", form, status=400)
 
 
 PAGE: Final = WebPage("tests", "/t/{tenant}/tests", "Tests", show, "Policy")
