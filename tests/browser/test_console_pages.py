@@ -175,6 +175,30 @@ def test_matrix_is_walked_by_keys_and_explains_a_cell_beside_it(tab: Tab, theme:
     assert tab.complaints() == []
 
 
+def test_question_mark_opens_the_keys_of_the_matrix_and_only_there(tab: Tab) -> None:
+    tab.complaints()
+    tab.open("/t/acme/matrix?k=FLOW&ns=acme.finance")
+    keys = tab.driver.find_element(By.ID, "keys")
+    button = tab.driver.find_element(By.ID, "show-keys")
+    cell = tab.driver.find_element(By.CSS_SELECTOR, ".matrix td a")
+
+    button.send_keys("?")
+    assert not keys.is_displayed()
+    cell.send_keys("?")
+    assert keys.is_displayed()
+    for named in ("Arrows", "Home", "End", "Ctrl", "Enter", "Escape"):
+        assert named in keys.text
+    assert tab.violations() == []
+    ActionChains(tab.driver).send_keys(Keys.ESCAPE).perform()
+    assert not keys.is_displayed()
+    assert cell == tab.driver.switch_to.active_element
+    button.click()
+    assert keys.is_displayed()
+    keys.find_element(By.TAG_NAME, "button").click()
+    assert not keys.is_displayed()
+    assert tab.complaints() == []
+
+
 def test_live_page_shows_what_is_decided_until_it_is_paused(tab: Tab, console: Console) -> None:
     tab.complaints()
 

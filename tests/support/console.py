@@ -35,6 +35,7 @@ def example_paths(client: Client) -> dict[str, list[str]]:
         "principal": ["/t/acme/principal", "/t/acme/principal?p=user:bob"],
         "matrix": [
             "/t/acme/matrix",
+            "/t/acme/matrix?who=group:finance",
             "/t/acme/matrix?k=FLOW&ns=acme.finance",
             "/t/acme/matrix?rows=namespaces+of+a+principal&p=user:bob&k=FLOW&a=VIEW+UPDATE&differ=only+those+that+differ",
         ],

@@ -84,6 +84,17 @@ def test_forbidden_and_unknown_tenants_look_the_same_on_every_page(browse: Brows
             assert (404, True) == (pages[0][0], NOT_FOUND in pages[0][1]) or page.name in {"pin", "graph"}, page.name
 
 
+def test_empty_forms_of_forbidden_and_unknown_tenants_look_the_same(browse: Browse) -> None:
+    for name in (ENFORCER, READER, AUDITOR):
+        with browse(name) as browser:
+            for page in PAGES:
+                if page.of_tenant:
+                    path = page.path.replace("{id}", "01a20ab6-2458-7f26-90da-4fb3fbb0d492")
+                    forbidden, unknown = (browser.get(path.format(tenant=tenant)) for tenant in ("globex", "nobody"))
+                    assert forbidden.status_code == unknown.status_code, page.name
+                    assert text_of(forbidden.text, "globex") == text_of(unknown.text, "nobody"), page.name
+
+
 def test_page_names_what_it_does_not_show_and_the_right_for_it(browse: Browse) -> None:
     with browse(READER) as browser:
         html = browser.get("/t/acme").text

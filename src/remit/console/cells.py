@@ -44,6 +44,8 @@ class Table:
     """A link to the next page."""
     numbers: frozenset[int] = field(default_factory=frozenset)
     """Columns of numbers."""
+    note: str = ""
+    """What the table does not say."""
     folded: bool = False
     """Only shown when somebody opens it."""
 

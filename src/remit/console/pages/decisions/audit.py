@@ -35,7 +35,7 @@ async def show(visit: Visit) -> View:
         ("since the start", plain(audit.committed)),
         ("waiting", plain(audit.queued)),
         ("store", plain(size(audit.store_bytes) if audit.store_bytes else "size unknown")),
-        ("free", plain(size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown")),
+        ("free disk", plain(size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown")),
     ]
     if answer.HasField("verification"):
         found = answer.verification

@@ -10,6 +10,7 @@ from remit.v1 import audit_service_pb2 as messages
 COLUMNS: Final = (
     "time",
     "effect",
+    "question",
     "principal",
     "action",
     "kind",
@@ -18,7 +19,6 @@ COLUMNS: Final = (
     "reason",
     "rule",
     "caller",
-    "question",
 )
 
 
@@ -27,6 +27,7 @@ def record_rows(tenant: str, records: Iterable[messages.Record]) -> list[list[Ce
         [
             time(each.time_us, f"{tenant_link(tenant, 'decisions')}/{each.id}"),
             effect(each.effect),
+            plain(each.question),
             code(each.principal),
             code(each.action),
             code(each.kind),
@@ -35,7 +36,6 @@ def record_rows(tenant: str, records: Iterable[messages.Record]) -> list[list[Ce
             plain(each.reason),
             place_text_cell(each.rule, tenant, each.revision),
             code(each.caller),
-            plain(each.question),
         ]
         for each in records
     ]

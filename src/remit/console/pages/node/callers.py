@@ -17,8 +17,8 @@ _ACROSS: Final = "all tenants at once"
 _MOST_GROUPS: Final = 20_000
 _MOST_REFUSED: Final = 10_000
 _NOT_RECORDED: Final = (
-    "Refusals for lack of a right are recorded. Those by a limit are not: the server's metric "
-    "remit_calls_refused_total counts them, and its log names the last caller."
+    "Calls that a limit refuses leave no record: the server's metric remit_calls_refused_total counts them by cause, and "
+    "its log names the last caller."
 )
 _DAY_US: Final = 24 * 3_600_000_000
 
@@ -54,9 +54,6 @@ async def show(visit: Visit) -> View:
         tables.append(_causes(refused))
         shown = refused if visit.whole else refused[:ROWS_A_PAGE]
         tables.append(refused_calls(shown, "Calls refused in the last 24 hours, by minute"))
-        notes.append(_NOT_RECORDED)
-        if len(refused) == _MOST_REFUSED:
-            notes.append(f"The refusals are those of the newest {_MOST_REFUSED} records.")
     return _view(chosen, tenants, tables, notes=notes, not_shown=not_shown)
 
 
@@ -110,6 +107,9 @@ def _causes(refused: Sequence[LifecycleRecord]) -> Table:
         rows,
         "No call was refused.",
         numbers=frozenset({2}),
+        note=f"Of the newest {_MOST_REFUSED} records. {_NOT_RECORDED}"
+        if len(refused) == _MOST_REFUSED
+        else _NOT_RECORDED,
     )
 
 

@@ -161,8 +161,8 @@ def _node(status: messages.GetStatusResponse) -> list[tuple[str, Cell]]:
             ("records since the start", plain(audit.committed)),
             ("records waiting", plain(audit.queued)),
             ("allows only counted", plain(audit.unrecorded or "")),
-            ("store", plain(size(audit.store_bytes) if audit.store_bytes else "size unknown")),
-            ("free", plain(size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown")),
+            ("audit store", plain(size(audit.store_bytes) if audit.store_bytes else "size unknown")),
+            ("free disk", plain(size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown")),
         ]
         if audit.HasField("spool"):
             spool = audit.spool

@@ -1,4 +1,4 @@
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from remit.client import DecisionUnavailable, MalformedQuestion
@@ -27,7 +27,7 @@ async def show(visit: Visit) -> View:
     kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
     serving = (await visit.status()).revision
     known = {each.revision: _words(each, serving) for each in kept}
-    old, new = visit.text("old"), visit.text("new")
+    old, new = (_whole(visit.text(each.name), known) for each in _INPUTS)
     if not (old or new):
         asked = "old" in visit.query or "new" in visit.query
         return _view(visit, known, note="Choose another revision than the one that serves." if asked else "")
@@ -75,7 +75,13 @@ async def show(visit: Visit) -> View:
         ),
         _rows(visit.tenant, "added", f"{_counted(answer.rows_added)} only the later has", answer.added, answer.new),
     ]
-    return _view(visit, known, tables)
+    return _view(visit, known, tables, command=("diff", answer.old, answer.new, "--tenant", visit.tenant))
+
+
+def _whole(revision: str, known: Iterable[str]) -> str:
+    """The stored revision that begins so, if it is the only one."""
+    found = [each for each in known if revision and each.startswith(revision)]
+    return found[0] if len(found) == 1 else revision
 
 
 def _counted(rows: int) -> str:
@@ -83,7 +89,8 @@ def _counted(rows: int) -> str:
 
 
 def _words(kept: messages.KeptRevision, serving: str) -> str:
-    return f"{kept.revision[:12]}, loaded {time_text(kept.kept_us)}{', serves' if kept.revision == serving else ''}"
+    """Short enough for the list of a narrow window."""
+    return f"{kept.revision[:8]} {'serves' if kept.revision == serving else time_text(kept.kept_us)[:16]}"
 
 
 def _access(tenant: str, changes: Iterable[messages.AccessChange]) -> list[list[Cell]]:
@@ -144,19 +151,25 @@ def _view(
     *,
     errors: Mapping[str, str] | None = None,
     note: str = "",
+    command: Sequence[str] = (),
     status: int = 200,
 ) -> View:
     wrong = errors or {}
     choices = {"": "the one that serves", **known}
-    old, new = visit.text("old"), visit.text("new")
     return View(
         f"Difference of two revisions of {visit.tenant}",
-        ["diff", old, new, "--tenant", visit.tenant] if old and new else ["rollback", visit.tenant],
+        command or ("rollback", visit.tenant),
         [*tables],
         "form.html",
         {
             "fields": [
-                Field(each.name, each.label, visit.text(each.name), error=wrong.get(each.name, ""), options=choices)
+                Field(
+                    each.name,
+                    each.label,
+                    _whole(visit.text(each.name), known),
+                    error=wrong.get(each.name, ""),
+                    options=choices,
+                )
                 for each in _INPUTS
             ],
             "button": "Compare",

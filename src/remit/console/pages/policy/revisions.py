@@ -1,5 +1,6 @@
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from remit.client import DecisionUnavailable
@@ -50,27 +51,33 @@ async def show(visit: Visit) -> View:
     )
 
 
-def _kept(tenant: str, kept: Iterable[messages.KeptRevision], serving: str) -> Table:
+def _kept(tenant: str, kept: Sequence[messages.KeptRevision], serving: str) -> Table:
+    newest = sorted(kept, key=lambda each: each.kept_us, reverse=True)
     return Table(
         "kept",
         "Revisions on this node's disk",
-        ("revision", "loaded", "state", "commit", "read from", "against what serves", "pin"),
+        ("revision", "loaded", "state", "what it changed", "against what serves", "pin", "commit", "read from"),
         [
             [
                 revision(each.revision, tenant_link(tenant, "source", rev=each.revision)),
                 time(each.kept_us),
                 state("serving", good=True) if each.revision == serving else plain(""),
+                _compared(tenant, before.revision if before is not None else "", each.revision),
+                _compared(tenant, each.revision, serving),
+                plain("pin")._replace(href=tenant_link(tenant, "pin", rev=each.revision)),
                 revision(each.commit),
                 code(each.source),
-                plain("" if each.revision == serving else "compare")._replace(
-                    href="" if each.revision == serving else tenant_link(tenant, "diff", old=each.revision, new=serving)
-                ),
-                plain("pin")._replace(href=tenant_link(tenant, "pin", rev=each.revision)),
             ]
-            for each in kept
+            for each, before in zip_longest(newest, newest[1:])
         ],
         "No revision is stored.",
     )
+
+
+def _compared(tenant: str, old: str, new: str) -> Cell:
+    if not old or old == new:
+        return plain("")
+    return plain("compare")._replace(href=tenant_link(tenant, "diff", old=old, new=new))
 
 
 def event_rows(events: Iterable[audit_service_pb2.LifecycleRecord]) -> list[list[Cell]]:
