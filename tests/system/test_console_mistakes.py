@@ -18,7 +18,7 @@ from support.certificates import Authority
 from support.console import GRAPHS
 from support.server import DEADLINE_S, POLICIES, Server, until
 
-from remit.client import AsyncClient, Client, DecisionUnavailable
+from remit.client import AsyncClient, Client, DecisionUnavailable, RuntimeBinding
 from remit.console.app import NOT_FOUND, application
 from remit.console.options import ConsoleOptions
 from remit.v1.status_service_pb2 import TENANT_STATE_STALE
@@ -312,3 +312,32 @@ def test_refused_calls_are_summed_by_the_right_that_is_missing(tmp_path: Path) -
     asked = "p=service%3Adns%2Fshop.example.org&a=EXPLAIN&k=REMIT&ns=acme"
     assert f"t/_callers/explain?{asked}" in {each.removeprefix("./") for each in links_of(html)}
     assert "remit_calls_refused_total" in html
+
+
+def test_rows_of_run_time_lead_to_their_text_and_to_whom_they_name(tmp_path: Path, untested: Path) -> None:
+    policies = Path(shutil.copytree(untested, tmp_path / "policies"))
+    tenant = policies / "acme" / "tenant.yaml"
+    tenant.write_text(f"{tenant.read_text()}\nruntime:\n  roles: [role:viewer]\n  scopes: [acme.finance.**]\n")
+    flags = ("--policy-store", f"sqlite:///{tmp_path / 'policy.db'}")
+    with Server(tmp_path / "server", *flags, policies=policies) as server, server.client() as client:
+        row = RuntimeBinding("user:zoe", "role:viewer", "acme.finance.**")
+        granted_at = client.change_bindings("acme", [row], granter="user:alice", reason="on call").position
+        client.check("acme", "user:zoe", "VIEW", "FLOW", "acme.finance", at_least=granted_at)
+        (serving,) = [each.revision for each in client.status("acme").tenants]
+        console = ConsoleOptions(lambda: AsyncClient(server.target, timeout_s=DEADLINE_S), server.target)
+        with TestClient(application(console), base_url=BASE) as browser:
+            explained = browser.get("/t/acme/explain?p=user:zoe&a=VIEW&k=FLOW&ns=acme.finance")
+            revisions = browser.get("/t/acme/revisions")
+            granted = browser.get("/t/acme/bindings?m=user:zoe")
+            other = browser.get("/t/acme/bindings?m=user:nobody")
+            wrong = browser.get("/t/acme/bindings?m=zoe")
+            (text,) = [each for each in links_of(explained.text) if "file=runtime" in each]
+            source = browser.get(text.removeprefix("../.."))
+
+    assert (200, True) == (source.status_code, "g, user:zoe, role:viewer" in text_of(source.text))
+    assert f"{serving[:12]} serves" in text_of(revisions.text)
+    assert "../../t/acme/principal?p=user%3Azoe" in links_of(granted.text)
+    assert "../../t/acme/revisions#events" in links_of(granted.text)
+    assert "granter: user:alice; " in text_of(revisions.text)
+    assert "No such row is granted." in other.text
+    assert (400, True) == (wrong.status_code, "did you mean `user:zoe`" in unescape(wrong.text))

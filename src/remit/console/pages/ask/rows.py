@@ -8,6 +8,8 @@ from remit.console.cells import Cell, code, tenant_link
 from remit.console.visit import unknown_tenant
 from remit.v1 import decision_pb2
 
+_RUNTIME: Final = "runtime"
+_CHANGE: Final = f"{_RUNTIME}:change "
 RULE: Final = ("rule", "at")
 
 
@@ -31,6 +33,9 @@ def place_text_cell(place: str, tenant: str, revision: str = "") -> Cell:
 
 
 def source_link(tenant: str, file: str, line: int, revision: str = "") -> str:
+    if file.startswith(_CHANGE):
+        # A row that was granted at run time: its change stands in the file that GetSource makes of all of them.
+        file, line = _RUNTIME, 0
     link = tenant_link(tenant, "source", file=file, line=line or "", rev=revision)
     return f"{link}#L{line}" if line else link
 

@@ -27,8 +27,8 @@ async def show(visit: Visit) -> View:
     facts: list[tuple[str, Cell]] = [
         ("release", number(store.release)),
         ("hash", code(store.hash)),
-        ("looked", plain(f"{store.age_s:.1f} s ago")),
-        ("news", state(store.mode or "none", good=not store.error)),
+        ("last read", plain(f"{store.age_s:.1f} s ago")),
+        ("learns of releases by", state(store.mode or "none", good=not store.error)),
     ]
     notes = [*([store.error] if store.error else []), *store.behind]
     columns = ("node", "state", "release", "hash", "reported", "remit", "behind")

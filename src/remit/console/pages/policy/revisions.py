@@ -22,6 +22,8 @@ async def show(visit: Visit) -> View:
     try:
         kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
         tables.append(_kept(visit.tenant, kept, status.revision))
+        if status.position and status.revision not in {each.revision for each in kept}:
+            notes.append(f"{status.revision[:12]} serves. It is not among these, because it has rows of run time.")
     except DecisionUnavailable as error:
         if error.code != "FAILED_PRECONDITION":
             raise
