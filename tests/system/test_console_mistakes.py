@@ -281,6 +281,36 @@ def test_callers_lead_to_their_decisions(world: World) -> None:
     assert {"anonymous"} == {each["caller"] for each in rows_of(world.browser, f"/{link}", "records")}
 
 
+@pytest.mark.parametrize(
+    ("question", "path"),
+    [
+        ("PRINCIPALS", "who?a=UPDATE&k=FLOW&ns=acme.finance"),
+        ("NAMESPACES", "where?p=user:bob&a=UPDATE&k=FLOW"),
+        ("ACTIONS", "what?p=user:bob&ns=acme.finance"),
+        ("HELD", "principal?p=user:bob"),
+        ("MATRIX", "matrix?ns=acme.finance&k=FLOW"),
+        ("MATRIX", "matrix?rows=namespaces+of+a+principal&p=user:bob&k=FLOW&a=VIEW"),
+        ("REACHABLE", "namespace?ns=acme.finance"),
+        ("EXPLAIN", "explain?p=user:bob&a=VIEW&k=FLOW&ns=acme.finance"),
+        ("REACH_EXPLAIN", "explain-reach?c=acme.data&o=acme.finance&r=SUBFLOW"),
+    ],
+)
+def test_record_of_a_page_leads_back_to_its_question(world: World, question: str, path: str) -> None:
+    asked = world.browser.get(f"/t/acme/{path}")
+    html = world.browser.get(f"/t/acme/decisions?question={question}").text
+    newest = next(each for each in links_of(html) if re.search("/decisions/[0-9a-f-]{36}$", each))
+    record = world.browser.get(newest.removeprefix("../..")).text
+
+    (again,) = re.findall('href="([^"]*)" class="again"', record)
+    found = urlsplit(unescape(again))
+    assert 200 == asked.status_code
+    assert f"/t/acme/{path.partition('?')[0]}" == found.path.removeprefix("../../..")
+    wanted, given = (parse_qs(each) for each in (path.partition("?")[2], found.query))
+    assert wanted == given
+    assert ">ask the policy of now<" in record.replace("<bdi>", "").replace("</bdi>", "")
+    assert not re.findall(r"<a [^>]*>\s*(?:<code>)?<bdi></bdi>", record)
+
+
 def test_refused_calls_are_summed_by_the_right_that_is_missing(tmp_path: Path) -> None:
     """The server writes refusals each minute, and when it stops."""
     authority = Authority(tmp_path, trustme.CA())

@@ -10,9 +10,9 @@ from remit.console.visit import MOST_ROWS, BadInputError, NotShown, Visit
 from remit.v1 import decision_pb2, policy_service_pb2
 from remit.v1 import search_service_pb2 as messages
 
-_PEOPLE, _PLACES = "principals in a namespace", "namespaces of a principal"
+_PEOPLE, PLACES = "principals in a namespace", "namespaces of a principal"
 INPUTS: Final = (
-    Input("rows", "Rows", options=(_PEOPLE, _PLACES)),
+    Input("rows", "Rows", options=(_PEOPLE, PLACES)),
     Input("ns", "Namespace", "acme.finance; empty: tenant", "namespace"),
     Input("who", "Only who holds", "group:finance or role:editor", "holding"),
     Input("p", "Principal (for namespaces)", "user:bob", "principal"),
@@ -33,7 +33,7 @@ async def show(visit: Visit) -> View:
         tables = [_kinds(visit, known.kinds)] if known is not None else []
         return _view(visit, tables=tables, not_shown=not_shown, note=note)
     try:
-        people = visit.choice("rows", (_PEOPLE, _PLACES)) == _PEOPLE
+        people = visit.choice("rows", (_PEOPLE, PLACES)) == _PEOPLE
         answer = await _page(visit, people=people, token="" if visit.whole else visit.text("after"))
         rows = [*answer.rows]
         while visit.whole and answer.next_page_token and len(rows) <= MOST_ROWS:
@@ -49,7 +49,7 @@ async def show(visit: Visit) -> View:
 def _kinds(visit: Visit, known: Iterable[policy_service_pb2.VocabularyKind]) -> Table:
     """The kinds that can make the columns, each with the matrix of it."""
     given = {each.name: visit.text(each.name) for each in INPUTS if each.name not in {"k", "a"}}
-    places = visit.choice("rows", (_PEOPLE, _PLACES)) == _PLACES
+    places = visit.choice("rows", (_PEOPLE, PLACES)) == PLACES
     rows = []
     for each in known:
         of_namespace = each.kind_class == policy_service_pb2.KIND_CLASS_NAMESPACE

@@ -3,9 +3,12 @@ from typing import Final
 from remit.client import DecisionUnavailable
 from remit.console.cells import Cell, code, effect, plain, tenant_link, time
 from remit.console.pages.ask.explain import grounds_of
+from remit.console.pages.ask.matrix import PLACES
 from remit.console.pages.ask.rows import place_text_cell
+from remit.console.pages.policy.revisions import detail_text
 from remit.console.view import View, WebPage
 from remit.console.visit import Visit
+from remit.core.question import QuestionType
 from remit.v1 import audit_service_pb2 as messages
 
 
@@ -40,13 +43,7 @@ async def show(visit: Visit) -> View:
 
 def _facts(tenant: str, record: messages.Record) -> list[tuple[str, Cell]]:
     reach = record.principal.startswith("namespace:")
-    again = (
-        tenant_link(
-            tenant, "explain-reach", c=record.principal.removeprefix("namespace:"), o=record.namespace, r=record.action
-        )
-        if reach
-        else tenant_link(tenant, "explain", p=record.principal, a=record.action, k=record.kind, ns=record.namespace)
-    )
+    again = _again(tenant, record)
     batch = f"item {record.batch_index} of call {record.call_id}" if record.batch_index >= 0 else record.call_id
     return [
         ("id", code(record.id)),
@@ -59,7 +56,7 @@ def _facts(tenant: str, record: messages.Record) -> list[tuple[str, Cell]]:
         ("kind", code(record.kind)),
         (
             "owner" if reach else "namespace",
-            code(record.namespace, tenant_link(tenant, "decisions", ns=record.namespace)),
+            code(record.namespace, tenant_link(tenant, "decisions", ns=record.namespace) if record.namespace else ""),
         ),
         ("resource", code(record.resource_id)),
         (
@@ -76,12 +73,44 @@ def _facts(tenant: str, record: messages.Record) -> list[tuple[str, Cell]]:
         ("call", code(batch)),
         ("trace", code(record.trace_id)),
         ("took", plain(f"{record.latency_ns / 1000:.1f} µs")),
-        ("detail", code(record.detail)),
-        ("asked again", plain("explain it by the policy of now", "again")._replace(href=again)),
+        ("detail", code(detail_text(record.detail))),
+        ("asked again", plain("ask the policy of now" if again else "", "again")._replace(href=again)),
     ]
 
 
+def _again(tenant: str, record: messages.Record) -> str:
+    """The page that asks the same now; empty if there is none."""
+    principal, action, kind, namespace = record.principal, record.action, record.kind, record.namespace
+    caller = principal.removeprefix("namespace:")
+    asked: dict[str, str]
+    match record.question:
+        case QuestionType.NAMESPACES:
+            page, asked = "where", {"p": principal, "a": action, "k": kind}
+        case QuestionType.ACTIONS:
+            page, asked = "what", {"p": principal, "ns": namespace}
+        case QuestionType.PRINCIPALS:
+            page, asked = "who", {"a": action, "k": kind, "ns": namespace}
+        case QuestionType.HELD:
+            page, asked = "principal", {"p": principal}
+        case QuestionType.REACHABLE:
+            page, asked = "namespace", {"ns": caller}
+        case QuestionType.DEDICATED:
+            page, asked = "namespace", {"ns": namespace}
+        case QuestionType.MATRIX:
+            rows = {"rows": PLACES, "p": principal} if principal else {}
+            page, asked = "matrix", {**rows, "ns": namespace, "k": kind, "a": action}
+        case _ if caller != principal and action and namespace:
+            page, asked = "explain-reach", {"c": caller, "o": namespace, "r": action}
+        case _ if caller == principal and principal and action and kind:
+            page, asked = "explain", {"p": principal, "a": action, "k": kind, "ns": namespace}
+        case _:
+            return ""
+    return tenant_link(tenant, page, **asked)
+
+
 def _principal_link(tenant: str, principal: str) -> str:
+    if not principal:
+        return ""
     page = "principal" if principal.startswith(("user:", "service:")) else "decisions"
     return tenant_link(tenant, page, p=principal)
 
