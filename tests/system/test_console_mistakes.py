@@ -128,6 +128,8 @@ def test_choice_that_is_unknown_stays_in_the_form_with_what_was_expected(world: 
         "principal?p=user:bob",
         "namespace?ns=acme.finance",
         "matrix?k=FLOW&ns=acme.finance",
+        "reach?r=SUBFLOW&ns=acme.f",
+        "names?what=role",
     ],
 )
 def test_question_to_a_revision_that_does_not_serve_names_the_one_that_does(world: World, path: str) -> None:
@@ -146,6 +148,14 @@ def test_revision_that_is_not_stored_is_told_with_those_that_are(world: World, p
     assert 404 == answer.status_code
     assert all(each[:12] in text_of(answer.text) for each in (world.before, world.serving))
     assert NOT_FOUND in world.browser.get(f"/t/nobody/{path}aaaaaaaaaaaa").text
+
+
+def test_decisions_are_found_by_the_first_digits_of_their_revision(world: World) -> None:
+    world.client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+    html = world.browser.get(f"/t/acme/decisions?rev={world.serving[:12]}&question=CHECK")
+
+    assert (200, False) == (html.status_code, "No such decision" in html.text)
+    assert "No such decision" in world.browser.get(f"/t/acme/decisions?rev={world.before[:12]}&question=MATRIX").text
 
 
 def test_line_behind_the_end_shows_the_end(world: World) -> None:
@@ -197,7 +207,11 @@ def test_pages_about_the_serving_revision_keep_it_in_their_links(world: World) -
         ("who?a=UPDATE&k=FLOW&ns=acme.finance", {"principal", "explain", "source"}),
         ("what?p=user:bob&ns=acme.finance", {"explain"}),
         ("principal?p=user:bob", {"what", "where", "explain", "matrix", "source"}),
-        ("namespace?ns=acme.finance", {"who", "matrix"}),
+        ("namespace?ns=acme.finance", {"who", "matrix", "reach", "names"}),
+        ("reach?r=SUBFLOW&ns=acme.f", {"namespace", "explain-reach"}),
+        ("names?what=namespace", {"namespace"}),
+        ("names?what=principal", {"principal"}),
+        ("names?what=role", {"matrix"}),
         ("matrix?k=FLOW&ns=acme.finance", {"principal", "explain"}),
         ("matrix?who=role:viewer&ns=acme.finance", {"matrix"}),
         ("tests?cases=all", {"source"}),

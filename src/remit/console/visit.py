@@ -12,6 +12,7 @@ from starlette.requests import Request
 from remit.client import AsyncClient, AsyncTenantClient, DecisionUnavailable
 from remit.console.options import ConsoleOptions
 from remit.console.person import PERSON, RecentLoginNeededError
+from remit.v1.policy_service_pb2 import ListRevisionsRequest
 from remit.v1.status_service_pb2 import TenantStatus
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ MOST_ROWS: Final = 100_000
 """Of one CSV."""
 _AGO: Final = re.compile(r"([0-9]{1,6})([smhd])").fullmatch
 _LEAST_DIGITS: Final = 8
+_DIGITS: Final = 64
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TOO_MANY: Final = f"the table has more than {MOST_ROWS} rows: narrow the question"
 
@@ -93,6 +95,20 @@ class Visit:
         if len(wanted) < _LEAST_DIGITS or not serving.startswith(wanted):
             raise BadInputError("rev", f"expected the revision that serves: {serving[:12]}")
         return serving
+
+    async def stored_revision(self) -> str:
+        """The revision of the URL, for what older ones left. Its first digits name it, if this node stores it."""
+        wanted = self.text("rev")
+        if not _LEAST_DIGITS <= len(wanted) < _DIGITS:
+            return wanted
+        try:
+            stored = await self.client.ask(ListRevisionsRequest(tenant=self.tenant))
+        except DecisionUnavailable as error:
+            if error.code not in {"PERMISSION_DENIED", "FAILED_PRECONDITION"}:
+                raise
+            return wanted
+        found = [each.revision for each in stored.revisions if each.revision.startswith(wanted)]
+        return found[0] if len(found) == 1 else wanted
 
     async def status(self) -> TenantStatus:
         """The status of the page's tenant. Raises DecisionUnavailable with NOT_FOUND if there is no such tenant."""

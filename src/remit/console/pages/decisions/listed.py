@@ -18,14 +18,14 @@ INPUTS: Final = (
     Input("question", "Question", options=("", *QuestionType)),
     Input("caller", "Caller", "service:shop"),
     Input("node", "Node", "node-1"),
-    Input("rev", "Revision", "64 digits", "revision"),
+    Input("rev", "Revision", "of any time", "revision"),
     Input("since", "Since", "24h, or 2026-11-27T04:26", "since_us"),
     Input("until", "Until", "now", "until_us"),
 )
 _OPTIONS: Final = {"p": "principal", "ns": "namespace", "rev": "revision"}
 
 
-def filter_of(visit: Visit) -> RecordFilter:
+async def filter_of(visit: Visit) -> RecordFilter:
     since_us, until_us = visit.time_us("since"), visit.time_us("until")
     if until_us and until_us <= since_us:
         raise BadInputError("until", "expected a time after Since")
@@ -38,7 +38,7 @@ def filter_of(visit: Visit) -> RecordFilter:
         question=visit.text("question"),
         caller=visit.text("caller"),
         node=visit.text("node"),
-        revision=visit.text("rev"),
+        revision=await visit.stored_revision(),
         since_us=since_us,
         until_us=until_us,
     )
@@ -49,7 +49,7 @@ async def show(visit: Visit) -> View:
     errors: dict[str, str] = {}
     tables = []
     try:
-        where = filter_of(visit)
+        where = await filter_of(visit)
         records = await visit.rows(
             visit.client.list_records(where, after=visit.text("after"), page_size=ROWS_A_PAGE + 1)
         )

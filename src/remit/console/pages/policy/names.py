@@ -2,14 +2,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from remit.client import DecisionUnavailable
 from remit.console.cells import Table, code, number, tenant_link
-from remit.console.forms import Input, fields
+from remit.console.forms import Input, errors_at, fields
 from remit.console.view import View, WebPage
-from remit.console.visit import ROWS_A_PAGE, Visit
+from remit.console.visit import ROWS_A_PAGE, BadInputError, Visit
 from remit.v1 import policy_service_pb2 as messages
 
 _TYPES: Final = ("namespace", "pattern", "group", "role", "principal")
-_INPUTS: Final = (Input("what", "What", options=_TYPES), Input("q", "With this text", "finance"))
+_INPUTS: Final = (
+    Input("what", "What", options=_TYPES),
+    Input("q", "With this text", "finance"),
+    Input("rev", "Revision", "the one that serves", "revision"),
+)
 _TREE: Final = 1_000
 """Namespaces of one page: a tree that is cut into pages is hard to read."""
 
@@ -35,7 +40,13 @@ async def show(visit: Visit) -> View:
         page_size=1_000 if visit.whole or what == "namespace" else ROWS_A_PAGE,
         page_token="" if visit.whole else visit.text("after"),
     )
-    answer: messages.ListNamesResponse = await visit.client.ask(request)
+    try:
+        request.revision = revision = await visit.revision()
+        answer: messages.ListNamesResponse = await visit.client.ask(request)
+    except (DecisionUnavailable, BadInputError) as refusal:
+        errors = errors_at(_INPUTS, visit, refusal)
+        form = {"fields": fields(_INPUTS, visit, errors), "button": "Show", "sentence": errors.get("", "")}
+        return View(f"Names in {visit.tenant}", (), (), "form.html", form, status=400)
     found = [*answer.names]
     while visit.whole and answer.next_page_token:
         request.page_token = answer.next_page_token
@@ -43,13 +54,15 @@ async def show(visit: Visit) -> View:
         found += answer.names
     further = ""
     if answer.next_page_token:
-        further = tenant_link(visit.tenant, "names", what=what, q=visit.text("q"), after=answer.next_page_token)
+        further = tenant_link(
+            visit.tenant, "names", what=what, q=visit.text("q"), rev=revision, after=answer.next_page_token
+        )
     table = Table(
         "names",
         f"{what.capitalize()}s",
         (what, "rows", "other uses"),
         [
-            [code(each.name, page_of(visit.tenant, each.name, what)), number(each.rows), number(each.others)]
+            [code(each.name, page_of(visit.tenant, each.name, what, revision)), number(each.rows), number(each.others)]
             for each in found
         ],
         f"The policy names no such {what}." if visit.text("q") else f"The policy names no {what}.",
@@ -66,26 +79,26 @@ async def show(visit: Visit) -> View:
             "fields": fields(_INPUTS, visit),
             "button": "Show",
             "sentence": "",
-            "tree": [*_tree(visit.tenant, found).values()] if what == "namespace" else [],
+            "tree": [*_tree(visit.tenant, found, revision).values()] if what == "namespace" else [],
         },
     )
 
 
-def page_of(tenant: str, name: str, what: str) -> str:
+def page_of(tenant: str, name: str, what: str, revision: str = "") -> str:
     """What is known of a name."""
     match what:
         case "namespace":
-            return tenant_link(tenant, "namespace", ns=name)
+            return tenant_link(tenant, "namespace", ns=name, rev=revision)
         case "pattern":
             begin = name.partition("*")[0].rstrip(".")
-            return tenant_link(tenant, "names", what="namespace", q=begin) if begin else ""
+            return tenant_link(tenant, "names", what="namespace", q=begin, rev=revision) if begin else ""
         case "principal":
-            return tenant_link(tenant, "principal", p=name)
+            return tenant_link(tenant, "principal", p=name, rev=revision)
         case _:
-            return tenant_link(tenant, "matrix", who=name)
+            return tenant_link(tenant, "matrix", who=name, rev=revision)
 
 
-def _tree(tenant: str, names: Iterable[messages.UsedName]) -> dict[str, Branch]:
+def _tree(tenant: str, names: Iterable[messages.UsedName], revision: str) -> dict[str, Branch]:
     top: dict[str, Branch] = {}
     for each in names:
         level = top
@@ -93,7 +106,7 @@ def _tree(tenant: str, names: Iterable[messages.UsedName]) -> dict[str, Branch]:
         for segment in each.name.split("."):
             branch = level.setdefault(segment, Branch(segment))
             level = branch.below
-        branch.href = page_of(tenant, each.name, "namespace")
+        branch.href = page_of(tenant, each.name, "namespace", revision)
         branch.used = each.rows + each.others
     return top
 

@@ -110,8 +110,8 @@ def _view(
     ways = {
         "Who may do something here?": tenant_link(visit.tenant, "who", ns=namespace, rev=revision),
         "Decisions here and below": tenant_link(visit.tenant, "decisions", ns=namespace),
-        "Reach map": tenant_link(visit.tenant, "reach", ns=namespace),
-        "Names below": tenant_link(visit.tenant, "names", q=namespace),
+        "Reach map": tenant_link(visit.tenant, "reach", ns=namespace, rev=revision),
+        "Names below": tenant_link(visit.tenant, "names", q=namespace, rev=revision),
     }
     return View(
         namespace if namespace and not errors else f"A namespace of {visit.tenant}",
