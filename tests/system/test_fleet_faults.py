@@ -56,7 +56,7 @@ def test_no_fault_breaks_a_promise(part: int) -> None:
     ("mutant", "fault", "promises"),
     [
         ("never_polls", "notifications", {"P4", "P5"}),
-        ("never_ends", "skew", {"P10"}),
+        pytest.param("never_ends", "skew", {"P10"}, marks=pytest.mark.long),
         pytest.param("ignores_forks", "failover", {"P5", "P6"}, marks=pytest.mark.long),
         pytest.param("orders_by_number", "failover", {"P3"}, marks=pytest.mark.long),
         pytest.param("looked_lately", "slow", {"P3"}, marks=pytest.mark.long),
