@@ -148,6 +148,7 @@ class AsyncTransport:
                 batch.add(await self._ask(call, retry))
             except MalformedQuestion as refusal:
                 batch.halve(refusal)
+            retry.answered()
         return batch.results
 
     async def _send(self, request: Message, retry: RetryPolicy) -> Any:

@@ -52,6 +52,10 @@ class RetryPolicy:
         self._retried = error
         return pause_s
 
+    def answered(self) -> None:
+        """The next call within this deadline has had no attempt yet."""
+        self._retried = None
+
     def reason(self, error: grpc.RpcError) -> grpc.RpcError:
         """What to tell of a call whose last attempt failed with `error`. A deadline that passes during a further attempt says
         less than the attempt before it."""

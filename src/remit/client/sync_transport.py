@@ -103,6 +103,7 @@ class SyncTransport:
                 batch.add(self._ask(call, retry))
             except MalformedQuestion as refusal:
                 batch.halve(refusal)
+            retry.answered()
         return batch.results
 
     def _send(self, request: Message, retry: RetryPolicy) -> Any:
