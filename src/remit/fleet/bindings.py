@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from remit.core.names import Subject
 from remit.core.patterns import EVERYWHERE, NamespacePattern
+from remit.core.rows import Link
 from remit.core.runtime import RuntimeRow
 from remit.fleet.change import body_of
 from remit.fleet.packed_rows import pack, unpack
@@ -27,6 +28,10 @@ class RowKey(NamedTuple):
     @classmethod
     def of(cls, row: RuntimeRow) -> "RowKey":
         return cls(row.member, row.holds, row.scope.text)
+
+    @classmethod
+    def of_link(cls, link: Link) -> "RowKey":
+        return cls(link.member, link.holds, link.scope.text)
 
     @property
     def text(self) -> str:

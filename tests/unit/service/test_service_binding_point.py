@@ -23,6 +23,7 @@ from remit.fleet.store import Draft, PolicyStore
 from remit.policy.live import LivePolicies, RevisionNotCurrentError, TenantPolicy, TenantState
 from remit.policy.read.limits import Limits
 from remit.service.bindings.gates import BindingGates
+from remit.service.bindings.imports import BindingImport, BindingImports
 from remit.service.bindings.point import BindingPoint, BindingRequest
 from remit.service.bindings.records import BindingRecords
 from remit.service.decision_point import CallOrigin, CallTerms, DecisionPoint
@@ -69,7 +70,9 @@ class Node:
         nowhere = NoRecords()
         point = DecisionPoint("", self.live, nowhere, DecisionIds(), nowhere, 0.0)
         gates = BindingGates(self.journal, self.live, point, Limits())
-        self.point = BindingPoint(store, self.live, gates, BindingRecords(lambda *_: None), wait_s=0.1)
+        records = BindingRecords(lambda *_: None)
+        self.point = BindingPoint(store, self.live, gates, records, wait_s=0.1)
+        self.imports = BindingImports(store, self.live, gates, records, wait_s=0.1)
 
     def serve(self, snapshot: Snapshot, state: TenantState = TenantState.SERVING) -> None:
         self.live.put(TenantPolicy(ACME, state, 0, snapshot))
@@ -150,6 +153,27 @@ def test_nobody_grants_by_a_row_that_has_ended(tmp_path: Path, store: PolicyStor
     time.sleep(max(end_us - now_us(), 0) / 1e6)
     with pytest.raises(RevisionNotCurrentError):
         node.change(ZED, [parse_runtime_row("user:ann", "role:viewer", "a.**")])
+
+
+def test_a_row_that_has_ended_and_still_serves_can_be_granted_anew(tmp_path: Path, store: PolicyStore) -> None:
+    """A node takes it out some milliseconds later, or more if its clock is slow."""
+    node = Node(tmp_path, store, BY_FILES)
+    end_us = now_us() + 300_000
+    node.change(OLGA, [replace(VIEWER, expires_us=end_us)], serves=True)
+    time.sleep(max(end_us - now_us(), 0) / 1e6)
+    node.change(OLGA, [EVE])
+    assert 4 == node.change(OLGA, [VIEWER]).seq
+
+
+def test_a_row_that_has_ended_and_still_serves_can_be_imported_anew(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, BY_FILES)
+    end_us = now_us() + 300_000
+    node.change(OLGA, [replace(VIEWER, expires_us=end_us)], serves=True)
+    time.sleep(max(end_us - now_us(), 0) / 1e6)
+    rows = {RowKey.of(row): row for row in (VIEWER, EVE)}
+    request = BindingImport(ACME, Principal(OLGA), rows, replace=True)
+    done = node.imports.load(request, CallTerms(CallOrigin("service:test")))
+    assert (3, 2, 0) == (done.position.seq, done.granted, done.revoked)
 
 
 def test_nobody_grants_beside_a_pin(tmp_path: Path, store: PolicyStore) -> None:

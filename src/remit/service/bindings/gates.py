@@ -66,7 +66,7 @@ class BindingGates:
         for row in work.granted:
             if why := ceiling.refusal(row, now_us):
                 raise BindingRefusedError(f"{RowKey.of(row).text}: {why}")
-        after = before.changed("", work.added, work.gone)
+        after = before.changed("", work.added, [*work.gone, *work.past])
         ending = (each.row for each in work.ending if RowKey.of(each.row) not in work.removed)
         found = unsound(before, after, work.granted, chain(ending, work.granted), self._limits.question_rows)
         if found:

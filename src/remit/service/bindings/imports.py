@@ -22,9 +22,10 @@ from remit.policy.ceiling import Ceiling
 from remit.policy.live import LivePolicies, Requirement
 from remit.service.bindings.gates import BindingGates
 from remit.service.bindings.records import BindingRecords
-from remit.service.bindings.work import BindingWork, require_as_granted, runtime_keys
+from remit.service.bindings.work import BindingWork, require_as_granted
 from remit.service.decision_point import CallTerms
 from remit.service.errors import BindingConflictError, BindingRefusedError
+from remit.service.runtime_links import RuntimeLinks
 
 IMPORT_LIMIT: Final = 1_000_000
 """Rows of one import."""
@@ -123,21 +124,22 @@ def _work_of_import(request: BindingImport, state_before: BindingState, before: 
     """What changes, and how many rows are so already. Raises BindingRefusedError for the first row that the files do not
     open."""
     now_us, seq = state_before.now_us, state_before.head.seq + 1
+    served = RuntimeLinks(before)
     known: dict[RowKey, GrantedRow] = {}
-    ended: list[RowKey] = []
+    ended: dict[RowKey, Link | None] = {}
     for each in state_before.rows:
         key = RowKey.of(each.row)
         if each.row.counts(now_us):
             known[key] = each
         else:
-            require_as_granted(before, key, each)
-            ended.append(key)
+            ended[key] = require_as_granted(served, key, each)
     ceiling, already = Ceiling(before.policy), 0
     granted: list[RuntimeRow] = []
     removed: dict[RowKey, Link | None] = {}
     for number, (key, row) in enumerate(request.rows.items(), 1):
         held = known.get(key)
-        link = require_as_granted(before, key, held)
+        # A row that has ended is not held, and its g row may still be there.
+        link = None if key in ended else require_as_granted(served, key, held)
         if held is not None and held.row.expires_us == row.expires_us:
             already += 1
             continue
@@ -147,11 +149,11 @@ def _work_of_import(request: BindingImport, state_before: BindingState, before: 
             removed[key] = link
         granted.append(row)
     if request.replace:
-        others = [key for key in {*known, *runtime_keys(before)} if key not in request.rows]
-        removed |= {key: require_as_granted(before, key, known.get(key)) for key in others}
+        others = dict.fromkeys((*known, *served.keys())).keys() - request.rows.keys() - ended.keys()
+        removed |= {key: require_as_granted(served, key, known.get(key)) for key in sorted(others)}
     added = [row.link(request.tenant, seq) for row in granted]
     ending = (each for each in known.values() if each.row.expires_us is not None)
-    return BindingWork(granted, added, removed, tuple(ended), ending), already
+    return BindingWork(granted, added, removed, ended, ending), already
 
 
 def _repeated_import(made: PolicyChange, request: BindingImport) -> ImportOutcome:

@@ -26,6 +26,7 @@ from remit.service.bindings.records import BindingRecords
 from remit.service.bindings.work import BindingWork, link_in_files, require_as_granted
 from remit.service.decision_point import CallTerms
 from remit.service.errors import BindingConflictError, BindingRefusedError
+from remit.service.runtime_links import RuntimeLinks
 
 ROWS_LIMIT: Final = 1_000
 """Rows of one change."""
@@ -121,9 +122,11 @@ class BindingPoint:
         if serving.position == newest:
             self._ahead.pop(newest.tenant, None)
             return serving
+        policy = self._live.tenants.get(newest.tenant)
         # A pin is there to stay: nobody grants beside it.
-        is_pinned = self._live.tenants[newest.tenant].state is TenantState.PINNED
-        if is_pinned or serving.position is None or newest.seq - serving.position.seq >= _MOST_AHEAD:
+        if policy is None or policy.state is TenantState.PINNED:
+            return None
+        if serving.position is None or newest.seq - serving.position.seq >= _MOST_AHEAD:
             return None
         ahead = self._ahead.get(newest.tenant)
         return ahead if ahead is not None and ahead.position == newest else None
@@ -159,11 +162,13 @@ def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> B
     if wanted.keys() & set(request.revokes):
         raise BindingConflictError("a row is granted and revoked at once: leave one of them out")
     asked = {*wanted, *request.revokes, *request.must_exist, *request.must_not_exist}
-    known = write.rows(asked)
     ended = {RowKey.of(each.row): each for each in write.ended()}
-    links = {key: require_as_granted(before, key, known.get(key) or ended.get(key)) for key in (*asked, *ended)}
+    known = ended | write.rows(asked)
+    served = RuntimeLinks(before)
+    links = {key: require_as_granted(served, key, known.get(key)) for key in (*asked, *ended)}
+    past = {key: links[key] for key in ended}
     # What serves has taken a row out when it ended. What a change led to still has it, and nobody may grant by it.
-    if not before.revision and any(links[key] is not None for key in ended):
+    if not before.revision and any(past.values()):
         raise NotServedYetError("a row has ended that counts in it")
     current = {key: each for key, each in known.items() if each.row.counts(write.now_us)}
     _require_state(request, current)
@@ -185,7 +190,7 @@ def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> B
             removed[key] = links[key]
         granted.append(row)
     added = tuple(row.link(request.tenant, write.head.seq + 1) for row in granted)
-    return BindingWork(tuple(granted), added, removed, tuple(ended), write.ending(), tuple(already))
+    return BindingWork(tuple(granted), added, removed, past, write.ending(), tuple(already))
 
 
 def _require_state(request: BindingRequest, current: Mapping[RowKey, GrantedRow]) -> None:

@@ -9,6 +9,7 @@ from remit.core.runtime import RuntimeRow, change_of
 from remit.engine.snapshot import Snapshot
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey
 from remit.service.errors import NoBindingsError
+from remit.service.runtime_links import RuntimeLinks
 
 
 class BindingWork(NamedTuple):
@@ -18,7 +19,8 @@ class BindingWork(NamedTuple):
     added: Sequence[Link]
     removed: dict[RowKey, Link | None]
     """Revoked, or granted anew with another end. None if this node's clock says that the row has ended."""
-    ended: tuple[RowKey, ...]
+    ended: dict[RowKey, Link | None]
+    """Rows whose end has passed. None if the snapshot has them no more."""
     ending: Iterable[GrantedRow]
     """The rows in force that end some time."""
     already: Sequence[RowKey] = ()
@@ -37,18 +39,25 @@ class BindingWork(NamedTuple):
     def gone(self) -> list[Link]:
         return [link for link in self.removed.values() if link is not None]
 
+    @property
+    def past(self) -> list[Link]:
+        """Those of the rows that have ended which the snapshot still has."""
+        return [link for link in self.ended.values() if link is not None]
+
     def change(self, granter: str, reason: str) -> BindingChange:
-        return BindingChange(tuple(self.granted), tuple(self.removed), self.ended, granter=granter, reason=reason)
+        return BindingChange(
+            tuple(self.granted), tuple(self.removed), tuple(self.ended), granter=granter, reason=reason
+        )
 
 
-def require_as_granted(snapshot: Snapshot, key: RowKey, stored: GrantedRow | None) -> Link | None:
-    """The g row of the snapshot that a row of the store's table of rows is; None if it has ended, or was not granted.
+def require_as_granted(links: RuntimeLinks, key: RowKey, stored: GrantedRow | None) -> Link | None:
+    """The g row of a snapshot that a row of the store's table of rows is; None if it has ended, or was not granted.
 
     Nodes take over rows from the changes, which are chained and signed. The table is neither: whoever writes to it must not
     make this node sign that a row is gone. Raises NoBindingsError if it says something else than the snapshot, which
     must be of the newest change.
     """
-    link = next((each for each in _links(snapshot, key) if not each.line), None)
+    link = links.get(key)
     if link is None:
         same = stored is None or not stored.row.counts(now_us())
     else:
@@ -62,15 +71,6 @@ def require_as_granted(snapshot: Snapshot, key: RowKey, stored: GrantedRow | Non
     return link
 
 
-def runtime_keys(snapshot: Snapshot) -> Iterable[RowKey]:
-    """The rows of run time that the snapshot has."""
-    return (RowKey(link.member, link.holds, link.scope.text) for link in snapshot.policy.links if not link.line)
-
-
 def link_in_files(snapshot: Snapshot, key: RowKey) -> Link | None:
-    return next((each for each in _links(snapshot, key) if each.line), None)
-
-
-def _links(snapshot: Snapshot, key: RowKey) -> Iterable[Link]:
-    found = snapshot.graph.links_of(key.member)
-    return (each for each in found if each.holds == key.holds and each.scope.text == key.scope)
+    links = snapshot.graph.links_of(key.member)
+    return next((each for each in links if each.line and RowKey.of_link(each) == key), None)

@@ -17,6 +17,7 @@ from remit.fleet.current_release import CurrentRelease
 from remit.fleet.journal import ReleaseJournal
 from remit.policy.ceiling import Ceiling, unsound
 from remit.policy.revisions.runtime_archive import RuntimeArchive
+from remit.service.runtime_links import RuntimeLinks
 
 _TITLE: Final = "remit effective 1"
 _SHOWN: Final = 5
@@ -25,8 +26,6 @@ _WHOLE_EVERY: Final = 64
 _ROWS_A_STEP: Final = 1_000
 _MOST_STEPS: Final = 900
 """With many rows, the one that names all comes more seldom: after as many archives as there are thousands of rows."""
-_WIDE: Final = 16
-"""A member with more g rows has an index while a change is looked at."""
 
 
 class OverlayRefusedError(RemitError):
@@ -243,7 +242,7 @@ def _difference(
     before: Snapshot, pending: Mapping[RowKey, GrantedRow | None], now_us: int
 ) -> tuple[dict[RowKey, GrantedRow], list[Link]]:
     """The rows to add to a snapshot, and the g rows to remove."""
-    served = _RuntimeLinks(before)
+    served = RuntimeLinks(before)
     new: dict[RowKey, GrantedRow] = {}
     gone: list[Link] = []
     for key, granted in pending.items():
@@ -256,32 +255,6 @@ def _difference(
         if wanted is not None and link is None:
             new[key] = wanted
     return new, gone
-
-
-class _RuntimeLinks:
-    """The rows of run time of a snapshot, by key."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._graph = snapshot.graph
-        self._of_wide: dict[Subject, dict[RowKey, Link]] = {}
-
-    def get(self, key: RowKey) -> Link | None:
-        links = self._graph.links_of(key.member)
-        if len(links) < _WIDE:
-            return _found(links, key)
-        found = self._of_wide.get(key.member)
-        if found is None:
-            found = self._of_wide[key.member] = {
-                RowKey(link.member, link.holds, link.scope.text): link for link in links if not link.line
-            }
-        return found.get(key)
-
-
-def _found(links: Iterable[Link], key: RowKey) -> Link | None:
-    for link in links:
-        if not link.line and link.holds == key.holds and link.scope.text == key.scope:
-            return link
-    return None
 
 
 def _ended(ends: list[tuple[int, RowKey]], now_us: int) -> set[RowKey]:
