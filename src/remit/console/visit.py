@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -28,6 +28,12 @@ _LEAST_DIGITS: Final = 8
 _DIGITS: Final = 64
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TOO_MANY: Final = f"the table has more than {MOST_ROWS} rows: narrow the question"
+
+
+def whole_revision(wanted: str, known: Iterable[str]) -> str:
+    """The one of these revisions that begins so, if there is only one; else what was wanted."""
+    found = [each for each in known if wanted and each.startswith(wanted)]
+    return found[0] if len(found) == 1 else wanted
 
 
 def unknown_tenant() -> DecisionUnavailable:
@@ -107,8 +113,7 @@ class Visit:
             if error.code not in {"PERMISSION_DENIED", "FAILED_PRECONDITION"}:
                 raise
             return wanted
-        found = [each.revision for each in stored.revisions if each.revision.startswith(wanted)]
-        return found[0] if len(found) == 1 else wanted
+        return whole_revision(wanted, [each.revision for each in stored.revisions])
 
     async def status(self) -> TenantStatus:
         """The status of the page's tenant. Raises DecisionUnavailable with NOT_FOUND if there is no such tenant."""

@@ -64,18 +64,21 @@ class RuntimeRow:
         return Link(self.member, self.holds, tenant, self.scope, _place(seq), 0, self.expires_us or 0)
 
 
-_PLACE: Final = "runtime:change "
+RUNTIME_FILE: Final = "runtime"
+"""Where the text of a revision has the rows of run time. No policy file has this path."""
+RUNTIME_PLACE: Final = f"{RUNTIME_FILE}:change "
+"""How the place of such a row begins; the number of its change follows."""
 
 
 @lru_cache(65_536)
 def _place(seq: int) -> str:
     """Many rows of one change share the text."""
-    return f"{_PLACE}{seq}"
+    return f"{RUNTIME_PLACE}{seq}"
 
 
 def change_of(link: Link) -> int:
     """The change that granted a g row, which is one of run time."""
-    return int(link.file.removeprefix(_PLACE))
+    return int(link.file.removeprefix(RUNTIME_PLACE))
 
 
 def parse_runtime_row(member: str, holds: str, scope: str = "", expires_us: int | None = None) -> RuntimeRow:

@@ -11,14 +11,12 @@ from typing import Final, NamedTuple
 
 from remit.core.names import Tenant
 from remit.core.rows import Link
-from remit.core.runtime import change_of
+from remit.core.runtime import RUNTIME_FILE, change_of
 from remit.policy.read.limits import Limits
 from remit.policy.read.tree import RESOURCES
 from remit.policy.revisions.explainer import ArchivedPolicy
 from remit.service.kept_revisions import KeptRevisions
 
-RUNTIME: Final = "runtime"
-"""The path under which the rows of run time stand. No policy file has it."""
 _HELD: Final = 2
 """Revisions whose files are kept unpacked, because a reader asks for one page after another."""
 
@@ -94,9 +92,9 @@ def source_of(tenant: Tenant, revision: str, archived: ArchivedPolicy, limits: L
     changes = _changes(archived.rows)
     if changes:
         lines = (
-            line for change, rows in changes.items() for line in (f"# {change.removeprefix(f'{RUNTIME}:')}", *rows)
+            line for change, rows in changes.items() for line in (f"# {change.removeprefix(f'{RUNTIME_FILE}:')}", *rows)
         )
-        texts[RUNTIME] = "".join(f"{line}\n" for line in lines).encode()
+        texts[RUNTIME_FILE] = "".join(f"{line}\n" for line in lines).encode()
     return PolicySource(revision, archived.files_revision, texts, changes)
 
 

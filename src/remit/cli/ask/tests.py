@@ -40,7 +40,7 @@ def tests(
             response: messages.GetTestsResponse = client.ask(request)
             page = response
             while page.next_page_token:
-                # What follows is of the same revision, whatever serves by then.
+                # If another revision serves by then, the server refuses the next page.
                 request.page_token = page.next_page_token
                 page = client.ask(request)
                 response.cases.extend(page.cases)

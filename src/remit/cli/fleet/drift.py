@@ -12,6 +12,7 @@ from remit.cli.fleet.bindings import asking, csv_row
 from remit.client import Client, DecisionUnavailable, GrantedBinding, RecordFilter
 from remit.clock import now_us, utc_text
 from remit.core.ages import parse_age
+from remit.core.runtime import RUNTIME_PLACE
 from remit.core.str_enum import StrEnum
 
 _US: Final = 1_000_000
@@ -93,7 +94,7 @@ def usage_of(client: Client, tenant: str, granted: GrantedBinding) -> Usage:
         for each in records[:_RECORDS]
         if each.kind and each.rule
     }
-    place, text = f"runtime:change {granted.change}", csv_row(tenant, granted.row)
+    place, text = f"{RUNTIME_PLACE}{granted.change}", csv_row(tenant, granted.row)
     for action, kind, namespace, revision in sorted(asked):
         past = client.explain_past(tenant, granted.row.member, action, kind, namespace, revision=revision)
         for answer in past.answers:

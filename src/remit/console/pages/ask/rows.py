@@ -6,10 +6,9 @@ from typing import Final
 from remit import wire
 from remit.console.cells import Cell, code, tenant_link
 from remit.console.visit import unknown_tenant
+from remit.core.runtime import RUNTIME_FILE, RUNTIME_PLACE
 from remit.v1 import decision_pb2
 
-_RUNTIME: Final = "runtime"
-_CHANGE: Final = f"{_RUNTIME}:change "
 RULE: Final = ("rule", "at")
 
 
@@ -33,9 +32,9 @@ def place_text_cell(place: str, tenant: str, revision: str = "") -> Cell:
 
 
 def source_link(tenant: str, file: str, line: int, revision: str = "") -> str:
-    if file.startswith(_CHANGE):
+    if file.startswith(RUNTIME_PLACE):
         # A row that was granted at run time: its change stands in the file that GetSource makes of all of them.
-        file, line = _RUNTIME, 0
+        file, line = RUNTIME_FILE, 0
     link = tenant_link(tenant, "source", file=file, line=line or "", rev=revision)
     return f"{link}#L{line}" if line else link
 

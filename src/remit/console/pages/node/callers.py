@@ -14,6 +14,7 @@ from remit.v1.audit_service_pb2 import LifecycleRecord, RecordCount
 
 _CALLERS: Final = "_callers"
 _ACROSS: Final = "all tenants at once"
+_PAGE: Final = 1_000
 _MOST_GROUPS: Final = 20_000
 _MOST_REFUSED: Final = 10_000
 _NOT_RECORDED: Final = (
@@ -43,14 +44,18 @@ async def show(visit: Visit) -> View:
         tables.append(rights)
     since_us = visit.now_us - _DAY_US
     asked = await visit.allowed(
-        visit.some(visit.client.count_records(RecordFilter(since_us=since_us), ("caller", "tenant")), _MOST_GROUPS),
+        visit.some(
+            visit.client.count_records(RecordFilter(since_us=since_us), ("caller", "tenant"), page_size=_PAGE),
+            _MOST_GROUPS,
+        ),
         "Who asked, and who was refused",
         "AUDIT across tenants",
         not_shown,
     )
     if asked is not None:
         tables.append(_asked(visit, asked))
-        refused = await visit.some(visit.client.list_lifecycle(type="CALL_REFUSED", since_us=since_us), _MOST_REFUSED)
+        found = visit.client.list_lifecycle(type="CALL_REFUSED", since_us=since_us, page_size=_PAGE)
+        refused = await visit.some(found, _MOST_REFUSED)
         tables.append(_causes(refused))
         shown = refused if visit.whole else refused[:ROWS_A_PAGE]
         tables.append(refused_calls(shown, "Calls refused in the last 24 hours, by minute"))

@@ -7,7 +7,7 @@ from remit.console.forms import Field, Input, errors_of
 from remit.console.pages.ask.rows import place_cell, text_cell
 from remit.console.pages.policy.namespace import sets
 from remit.console.view import View, WebPage
-from remit.console.visit import Visit
+from remit.console.visit import Visit, whole_revision
 from remit.v1 import decision_pb2, resource_service_pb2
 from remit.v1 import policy_service_pb2 as messages
 
@@ -27,7 +27,7 @@ async def show(visit: Visit) -> View:
     kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
     serving = (await visit.status()).revision
     known = {each.revision: _words(each, serving) for each in kept}
-    old, new = (_whole(visit.text(each.name), known) for each in _INPUTS)
+    old, new = (whole_revision(visit.text(each.name), known) for each in _INPUTS)
     if not (old or new):
         asked = "old" in visit.query or "new" in visit.query
         return _view(visit, known, note="Choose another revision than the one that serves." if asked else "")
@@ -45,22 +45,8 @@ async def show(visit: Visit) -> View:
             raise
         return _view(visit, known, note=error.message, status=409)
     tables = [
-        Table(
-            "losses",
-            "Losses",
-            _ACCESS,
-            _access(visit.tenant, answer.losses),
-            "Nobody loses anything.",
-            numbers=frozenset({2}),
-        ),
-        Table(
-            "gains",
-            "Gains",
-            _ACCESS,
-            _access(visit.tenant, answer.gains),
-            "Nobody gains anything.",
-            numbers=frozenset({2}),
-        ),
+        _access_table(visit.tenant, "Losses", answer.losses, "Nobody loses anything."),
+        _access_table(visit.tenant, "Gains", answer.gains, "Nobody gains anything."),
     ]
     if answer.reach_losses or answer.reach_gains:
         tables += [
@@ -70,22 +56,10 @@ async def show(visit: Visit) -> View:
     if answer.dedicated:
         tables.append(_dedicated(answer.dedicated))
     tables += [
-        _rows(
-            visit.tenant, "removed", f"{_counted(answer.rows_removed)} only the earlier has", answer.removed, answer.old
-        ),
-        _rows(visit.tenant, "added", f"{_counted(answer.rows_added)} only the later has", answer.added, answer.new),
+        _rows(visit.tenant, "removed", "earlier", answer.removed, answer.old, total=answer.rows_removed),
+        _rows(visit.tenant, "added", "later", answer.added, answer.new, total=answer.rows_added),
     ]
     return _view(visit, known, tables, command=("diff", answer.old, answer.new, "--tenant", visit.tenant))
-
-
-def _whole(revision: str, known: Iterable[str]) -> str:
-    """The stored revision that begins so, if it is the only one."""
-    found = [each for each in known if revision and each.startswith(revision)]
-    return found[0] if len(found) == 1 else revision
-
-
-def _counted(rows: int) -> str:
-    return "1 row that" if rows == 1 else f"{rows} rows that"
 
 
 def _words(kept: messages.KeptRevision, serving: str) -> str:
@@ -93,8 +67,8 @@ def _words(kept: messages.KeptRevision, serving: str) -> str:
     return f"{kept.revision[:8]} {'serves' if kept.revision == serving else time_text(kept.kept_us)[:16]}"
 
 
-def _access(tenant: str, changes: Iterable[messages.AccessChange]) -> list[list[Cell]]:
-    return [
+def _access_table(tenant: str, caption: str, changes: Iterable[messages.AccessChange], empty: str) -> Table:
+    rows: list[list[Cell]] = [
         [
             code(
                 joined(each.principals),
@@ -107,6 +81,7 @@ def _access(tenant: str, changes: Iterable[messages.AccessChange]) -> list[list[
         ]
         for each in changes
     ]
+    return Table(caption.lower(), caption, _ACCESS, rows, empty, numbers=frozenset({2}))
 
 
 def _reach(changes: Iterable[messages.ReachChange]) -> list[list[Cell]]:
@@ -134,13 +109,15 @@ def _dedicated(changes: Iterable[messages.DedicatedChange]) -> Table:
     return Table("dedicated", "Other dedicated resources", ("resource", "before", "after", "of"), rows)
 
 
-def _rows(tenant: str, name: str, caption: str, rows: Iterable[decision_pb2.PolicyRow], revision: str) -> Table:
+def _rows(
+    tenant: str, name: str, which: str, rows: Iterable[decision_pb2.PolicyRow], revision: str, *, total: int
+) -> Table:
     return Table(
         name,
-        caption,
+        f"{total} {'row' if total == 1 else 'rows'} that only the {which} has",
         ("row", "at"),
         [[text_cell(each), place_cell(each, tenant, revision)] for each in rows],
-        "None." if caption.startswith("0") else "Too many to list.",
+        "Too many to list." if total else "None.",
     )
 
 
@@ -166,7 +143,7 @@ def _view(
                 Field(
                     each.name,
                     each.label,
-                    _whole(visit.text(each.name), known),
+                    whole_revision(visit.text(each.name), known),
                     error=wrong.get(each.name, ""),
                     options=choices,
                 )

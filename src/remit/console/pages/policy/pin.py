@@ -3,7 +3,7 @@ from typing import Final
 
 from remit.console.cells import tenant_link
 from remit.console.view import View, WebPage
-from remit.console.visit import Visit
+from remit.console.visit import Visit, whole_revision
 from remit.v1 import policy_service_pb2 as messages
 from remit.v1.status_service_pb2 import TENANT_STATE_PINNED
 
@@ -16,12 +16,12 @@ async def show(visit: Visit) -> View:
         note = "" if status.state == TENANT_STATE_PINNED else f"{visit.tenant} is not pinned: it serves its files."
         return _view(visit, "", note=note)
     kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
-    found = [each.revision for each in kept if each.revision.startswith(wanted)]
-    if len(found) != 1:
-        return _view(
-            visit, wanted, note=f"This node has no revision {wanted} on its disk: the page Revisions lists them."
-        )
-    return _view(visit, found[0])
+    known = [each.revision for each in kept]
+    revision = whole_revision(wanted, known)
+    note = (
+        "" if revision in known else f"This node has no revision {wanted} on its disk: the page Revisions lists them."
+    )
+    return _view(visit, revision, note=note)
 
 
 async def act(visit: Visit, form: Mapping[str, str]) -> View | str:
