@@ -15,7 +15,7 @@ from remit.core.names import Principal, Tenant
 from remit.core.position import Position
 from remit.core.runtime import RuntimeRow, parse_runtime_row
 from remit.engine.snapshot import Snapshot
-from remit.fleet.bindings import RowKey
+from remit.fleet.bindings import BindingChange, RowKey
 from remit.fleet.change import position_of
 from remit.fleet.history import Known
 from remit.fleet.journal import ReleaseJournal
@@ -174,6 +174,15 @@ def test_a_row_that_has_ended_and_still_serves_can_be_imported_anew(tmp_path: Pa
     request = BindingImport(ACME, Principal(OLGA), rows, replace=True)
     done = node.imports.load(request, CallTerms(CallOrigin("service:test")))
     assert (3, 2, 0) == (done.position.seq, done.granted, done.revoked)
+
+
+def test_a_change_of_another_node_has_to_serve_first(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, FILES)
+    node.change(OLGA, [VIEWER])
+    with store.changing(ACME) as write:
+        write.commit(BindingChange((GRANTER,), ()), "service:other")
+    with pytest.raises(RevisionNotCurrentError):
+        node.change(OLGA, [EVE])
 
 
 def test_nobody_grants_beside_a_pin(tmp_path: Path, store: PolicyStore) -> None:
