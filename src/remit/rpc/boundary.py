@@ -334,10 +334,11 @@ class CallBoundary:
     def _refuse(self, method: CallMethod, call: ArrivedCall, error: Exception) -> None:
         """Ends a call that has no place yet."""
         status = self._status(method, call.context, error)
+        # First, as with every answer: whoever has it finds it counted.
+        self._metrics.called(method.name, status.name, 0.0)
         with suppress(Exception):
             abort(call.context, status, error)
         call.refuse()
-        self._metrics.called(method.name, status.name, 0.0)
 
     def _admit(
         self, method: CallMethod, message: Any, call: ArrivedCall, asking: Caller, *, at_once: AtOnce | None
@@ -367,16 +368,15 @@ class CallBoundary:
         response: Any = b""
 
         def finish(error: Exception | None) -> None:
-            code = "OK"
             if error is None:
+                self._metrics.called(method.name, "OK", perf_counter() - began)
                 call.answer(response)
             else:
                 status = self._status(method, call.context, error)
-                code = status.name
+                self._metrics.called(method.name, status.name, perf_counter() - began)
                 with suppress(Exception):
                     abort(call.context, status, error)
                 call.refuse()
-            self._metrics.called(method.name, code, perf_counter() - began)
 
         def end(error: Exception | None) -> None:
             if call.claim():
