@@ -7,7 +7,7 @@ RELEASE ?= var/release
 RUNTIME := server http postgres parquet otlp console
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test quick long test-pythons lint docs proto client lock release screens bench queries million corruptions bindings reloads faults hostile
+.PHONY: help setup anew demo serve test again quick long test-pythons lint docs proto client lock release screens bench queries million corruptions bindings reloads faults hostile
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -40,10 +40,13 @@ serve: setup ## Serve the example company on 127.0.0.1:9090, and its console on 
 	$(BIN)/remit serve --log-format console
 
 # The tests start some hundred processes: each would compile the source anew where the environment forbids to keep it.
-test long quick test-pythons: export PYTHONDONTWRITEBYTECODE =
+test again long quick test-pythons: export PYTHONDONTWRITEBYTECODE =
 test: setup lint ## Everything that must hold: formatting, lint, types, imports, the example policies, all tests
 	$(BIN)/remit test policies
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+again: setup ## What failed in the last run, one test at a time
+	$(BIN)/python -m pytest -v --last-failed --last-failed-no-failures none
 
 long: setup ## What is longer: the tests that `make test` leaves out, and the laws with more examples (some twenty minutes)
 	LAWS=long $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "" tests/laws

@@ -11,11 +11,12 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
+from support.warm_start import WarmProgram
 from typer.testing import CliRunner
 
 from remit.cli.main import app
 from remit.faults.promise import DEADLINE_S, until
-from remit.faults.server import ServerProcess, environment
+from remit.faults.server import Program, ServerProcess, environment
 from remit.v1 import access_service_pb2_grpc
 
 __all__ = ["DEADLINE_S", "Health", "Server", "access_of", "environment", "free_port", "remit", "remit_process", "until"]
@@ -57,7 +58,7 @@ def free_port() -> int:
 
 
 class Server(ServerProcess):
-    """`remit serve` over the example company unless told otherwise, by its console script."""
+    """`remit serve` over the example company unless told otherwise."""
 
     def __init__(
         self,
@@ -68,6 +69,13 @@ class Server(ServerProcess):
         **options: Any,
     ) -> None:
         super().__init__(folder, *flags, policies=policies, launcher=launcher, **options)
+        self._extra = options.get("extra") or {}
+
+    def run_program(self) -> Program:
+        # What is set for the interpreter and its libraries counts from their start.
+        if self.command[0] == REMIT and all(name.startswith("REMIT_") for name in self._extra):
+            return WarmProgram(self.command[1:], self.environment, self.folder)
+        return super().run_program()
 
     def children(self) -> list[int]:
         """Its processes' ids."""

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Condition, Thread
-from typing import Any, Final, Self
+from typing import IO, Any, Final, Protocol, Self
 
 import grpc
 
@@ -25,6 +25,22 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     `http`."""
     kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(ENV_PREFIX)}
     return {**kept, f"{ENV_PREFIX}HTTP": "", **extra}
+
+
+class Program(Protocol):
+    """What a server needs of a `subprocess.Popen`."""
+
+    stderr: IO[str] | None
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def send_signal(self, number: int, /) -> None: ...
+
+    def wait(self, timeout: float, /) -> int: ...
 
 
 class ServerProcess:
@@ -57,10 +73,10 @@ class ServerProcess:
         self.metrics_port = 0
         named = ["--policies", str(policies)] if policies is not None else []
         named += ["--audit", self.audit, "--listen", listen, "--http", http]
-        self._command = [*launcher, "serve", *named, "--metrics", "127.0.0.1:0", "--node", node, *flags]
-        self._environment = environment(extra or {})
+        self.command = [*launcher, "serve", *named, "--metrics", "127.0.0.1:0", "--node", node, *flags]
+        self.environment = environment(extra or {})
         self._heard = Condition()
-        self._process: subprocess.Popen[str] | None = None
+        self._process: Program | None = None
         self._listener: Thread | None = None
 
     def start(self) -> Self:
@@ -80,12 +96,16 @@ class ServerProcess:
         assert self._process is None or self._process.returncode is not None
         with self._heard:
             self.logs = []
-        self._process = subprocess.Popen(  # noqa: S603 (our own program)
-            self._command, env=self._environment, cwd=self.folder, stderr=subprocess.PIPE, text=True
-        )
+        self._process = self.run_program()
         self._listener = Thread(target=self._listen, args=(self._process,), daemon=True)
         self._listener.start()
         return self
+
+    def run_program(self) -> Program:
+        """Starts the program, with its standard error as a pipe."""
+        return subprocess.Popen(  # noqa: S603 (our own program)
+            self.command, env=self.environment, cwd=self.folder, stderr=subprocess.PIPE, text=True
+        )
 
     def wait_for(self, event: str) -> dict[str, Any]:
         """The first log line whose event begins with `event`. Raises BrokenPromiseError after `DEADLINE_S`."""
@@ -157,7 +177,7 @@ class ServerProcess:
         if self._process is not None and self._process.returncode is None:
             self.kill()
 
-    def _listen(self, process: "subprocess.Popen[str]") -> None:
+    def _listen(self, process: Program) -> None:
         assert process.stderr is not None
         with process.stderr as lines:
             for line in lines:
