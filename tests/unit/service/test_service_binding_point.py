@@ -71,8 +71,8 @@ class Node:
         point = DecisionPoint("", self.live, nowhere, DecisionIds(), nowhere, 0.0)
         gates = BindingGates(self.journal, self.live, point, Limits())
         records = BindingRecords(lambda *_: None)
-        self.point = BindingPoint(store, self.live, gates, records, wait_s=0.1)
-        self.imports = BindingImports(store, self.live, gates, records, wait_s=0.1)
+        self.point = BindingPoint(store, self.live, gates, records, wait_s=0.0)
+        self.imports = BindingImports(store, self.live, gates, records, wait_s=0.0)
 
     def serve(self, snapshot: Snapshot, state: TenantState = TenantState.SERVING) -> None:
         self.live.put(TenantPolicy(ACME, state, 0, snapshot))

@@ -87,6 +87,7 @@ class BindingPoint:
         """
         tenant = request.tenant
         until_s = time.monotonic() + min(self._wait_s, terms.timeout_s)
+        waited = False
         while True:
             with self._store.changing(tenant) as write:
                 made = write.made_by(request.request_id) if request.request_id else None
@@ -110,10 +111,11 @@ class BindingPoint:
                     )
                 return outcome
             # The transaction is over: others may go on, and change the tenant before this one is at work again.
-            left_s = until_s - time.monotonic()
-            if left_s <= 0:
+            left_s = max(until_s - time.monotonic(), 0.0)
+            if waited and not left_s:
                 raise BindingConflictError(f"others change tenant `{tenant}` all the time: try again")
             self._live.snapshot_at(tenant, Requirement(at_least=newest), left_s)
+            waited = True
 
     def _before(self, newest: Position) -> Snapshot | None:
         """The policy at the tenant's newest position: the one that serves, or the one that the last change of this node led
