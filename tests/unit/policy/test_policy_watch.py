@@ -1,5 +1,6 @@
 """When a watch says that there may be something to look at."""
 
+import math
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from remit.policy.build.watch import changes
 
-NEVER_S = 3600.0
+NEVER_S = math.inf
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 import logging
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,7 +81,7 @@ def touches(file: Path, stop: Event) -> Iterator[None]:
 
 def _watched(directory: Path, place: tuple[int, int], settle_s: float, every_s: float, stop: Event) -> Iterator[None]:
     settle_ms = max(1, round(settle_s * 1000))
-    looked = 0.0
+    next_look_s = -math.inf
     # Watch directories one by one: a recursive watch follows links, even one to the whole file system.
     for seen in watchfiles.watch(
         *(folder for _, folder in directories(str(directory.resolve(strict=True)))),
@@ -98,9 +99,9 @@ def _watched(directory: Path, place: tuple[int, int], settle_s: float, every_s: 
         if _place(directory) != place or any(map(_is_new_directory, seen)):
             return
         # Yield once more when the watch has begun: nothing reported changes just before.
-        if seen or time.monotonic() - looked > every_s:
+        if seen or time.monotonic() >= next_look_s:
             yield
-            looked = time.monotonic()
+            next_look_s = time.monotonic() + every_s
 
 
 def _place(directory: Path) -> tuple[int, int] | None:
