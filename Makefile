@@ -41,9 +41,10 @@ serve: setup ## Serve the example company on 127.0.0.1:9090, and its console on 
 
 # The tests start some hundred processes: each would compile the source anew where the environment forbids to keep it.
 test again long quick test-pythons: export PYTHONDONTWRITEBYTECODE =
+# They mostly wait for a disk or for a clock: four at a time, also on two cores.
 test: setup lint ## Everything that must hold: formatting, lint, types, imports, the example policies, all tests
 	$(BIN)/remit test policies
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest -n 4 --dist worksteal
 
 again: setup ## What failed in the last run, one test at a time
 	$(BIN)/python -m pytest -v --last-failed --last-failed-no-failures none

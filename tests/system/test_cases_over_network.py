@@ -215,7 +215,7 @@ class RemoteCliFace(CliFace):
         return self._server.load(directory)
 
     def _place(self, tenant: str) -> Sequence[str]:
-        return ("--target", self._target, "--timeout", "6")
+        return ("--target", self._target, "--timeout", "3")
 
 
 def _cell(response: search.ListMatrixResponse) -> Sequence[str]:
@@ -242,5 +242,5 @@ def face(request: pytest.FixtureRequest, untested: Path, tmp_path: Path) -> Iter
             case "HTTP in JSON":
                 yield RemoteFace(node, stack.enter_context(HttpApi(web.port, JSON)))
             case way:
-                served = RemoteFace(node, stack.enter_context(Client(target, timeout_s=6.0)))
+                served = RemoteFace(node, stack.enter_context(Client(target, timeout_s=3.0)))
                 yield served if way == "client" else RemoteCliFace(tmp_path, served, target)

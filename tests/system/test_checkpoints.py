@@ -133,7 +133,7 @@ def test_a_store_rewritten_under_a_running_server_stops_it(
     until(lambda: all(each.upto == each.signed_upto for each in verified(server.database, key).chains), "all is signed")
     chain, upto = rewrite(server.database)
     assert [] == verified(server.database).findings
-    with server.client() as client, pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
+    with server.client(timeout_s=2.0) as client, pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
         client.check(chain.tenant, "user:bob", "VIEW", "FLOW", "acme.finance")
     line = server.wait_for("the audit store fails")["event"]
     assert f"committed record {upto}, " in line

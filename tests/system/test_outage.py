@@ -184,7 +184,7 @@ ASKED = ("user:bob", "VIEW", "FLOW", "acme.finance")
 def refusals(server: Server, tls: MutualTls | None = None) -> dict[str, str]:
     """What each call that reads the audit ends with."""
     found = {}
-    with Client(server.target, timeout_s=5.0, tls=tls) as client:
+    with Client(server.target, timeout_s=2.0, tls=tls) as client:
         for name, read in READS.items():
             # The client tries again while the server is unavailable; the last try may be cut short by the deadline.
             while (code := refusal(client, read)) == "DEADLINE_EXCEEDED":
