@@ -16,6 +16,7 @@ from remit.faults.promise import until
 from remit.policy.build.build_process import BuildProcess
 from remit.policy.build.scan import BuildStarted, RestoreRequest, ScanRequest, ScanResult
 from remit.policy.live import LivePolicies, TenantState
+from remit.policy.revisions.store import Pin
 from remit.process.errors import ChildEndedError
 from remit.service.errors import LoadingError, PinError
 from remit.service.metrics import Metrics
@@ -199,6 +200,18 @@ def test_unpin_during_a_check_serves_the_checked_files(watched: Watched) -> None
     assert (TenantState.SERVING, acme.files_revision) == (acme.state, acme.revision)
     assert acme.revision != first
     assert ["POLICY_PINNED", "POLICY_UNPINNED", "POLICY_LOADED"] == [outcome.kind for outcome, _ in watched.audit.told]
+
+
+@pytest.mark.parametrize("unpinned", [False, True])
+def test_pin_of_another_worker_is_taken_over_once(watched: Watched, *, unpinned: bool) -> None:
+    """Also if a call takes it over, or ends it, while its revision is being read."""
+    first, store, pins = watched.serving(), watched.reloader._revisions, watched.reloader.pins
+    assert store is not None
+    store.pin(ACME, Pin(first, "ops", 1))
+    watched.loader.meanwhile = (lambda: pins.unpin(ACME, "ops", 1.0)) if unpinned else pins.take
+    pins.take()
+    assert (TenantState.SERVING if unpinned else TenantState.PINNED) == watched.live.tenants[ACME].state
+    assert ["POLICY_PINNED"] == [outcome.kind for outcome, _ in watched.audit.told if outcome.kind == "POLICY_PINNED"]
 
 
 def test_tenant_removed_during_a_pin_is_no_tenant(watched: Watched) -> None:

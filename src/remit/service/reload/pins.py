@@ -151,17 +151,15 @@ class Pins:
         files = self._swap.tenants.files.get(tenant)
         try:
             order = store.last_order(tenant)
-        except RevisionNotStoredError as error:
-            _log.error("pin not readable", tenant=tenant, error=str(error))
-            return True
-        if files is None:
-            # The tenant's folder has not been read yet.
-            return not order.revision
-        try:
+            if files is None:
+                # The tenant's folder has not been read yet.
+                return not order.revision
             if order.revision and order != files.pin:
                 self._take_pin(store, tenant, order)
             elif files.pin is not None and not order.revision:
                 return self._take_unpin(tenant, files.pin, order.caller)
+        except RevisionNotStoredError as error:
+            _log.error("pin not readable", tenant=tenant, error=str(error))
         except (JournalUnavailable, ChildEndedError) as error:
             _log.error("pin of another worker not taken over", tenant=tenant, error=str(error))
             return False
@@ -170,7 +168,9 @@ class Pins:
     def _take_pin(self, store: RevisionStore, tenant: Tenant, pin: Pin) -> None:
         recalled = self._recalled(store, tenant, pin.revision, RevisionNotStoredError)
         with self._swap.changing():
-            if tenant in self._swap.tenants.files:
+            files = self._swap.tenants.files.get(tenant)
+            # A call of this worker may have taken it over meanwhile, or have ended it.
+            if files is not None and files.pin != pin and store.last_order(tenant) == pin:
                 self._swap.apply(self._swap.tenants.pinned(tenant, pin, recalled))
 
     def _take_unpin(self, tenant: Tenant, pin: Pin, caller: str) -> bool:
