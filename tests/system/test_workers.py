@@ -207,11 +207,13 @@ def test_one_endpoint_has_the_metrics_of_all_workers(busy: tuple[Server, set[byt
 
 def test_each_worker_reports_the_state_of_all(busy: tuple[Server, set[bytes]]) -> None:
     server, _ = busy
-    until_workers(server, lambda workers: all(each.serving for each in workers.values()))
-    for node, told in of_each_worker(server).items():
-        assert node == told.node
-        assert NODES == [each.node for each in told.workers]
-        assert 1 == len({each.policies for each in told.workers})
+    serving = [(node, True) for node in NODES]
+
+    def knows(told: GetStatusResponse) -> bool:
+        one = 1 == len({each.policies for each in told.workers})
+        return one and serving == [(each.node, each.serving) for each in told.workers]
+
+    until(lambda: all(map(knows, of_each_worker(server).values())), "each knows that all serve")
     shown = remit("status", "--target", server.target)
     assert 0 == shown.returncode
     assert 3 == len(re.findall(r"^node-1\.w\d\tSERVING\t", shown.stdout, re.MULTILINE))
