@@ -1,4 +1,4 @@
-"""Search in process, over 100,000 bindings and 10,000 namespaces. See bench/README.md for the method."""
+"""Search in process, and checks beside a sorting of names, over 100,000 bindings and 10,000 namespaces. See bench/README.md for the method."""
 
 import gc
 import random
@@ -6,19 +6,27 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from threading import Event, Thread
 
 from bench import machine, table, worlds
 from bench.engine import load
 from bench.servers import scratch
 from remit.core.names import Namespace, Principal, Word, parse_namespace
+from remit.core.question import Question
+from remit.engine.pacing import Pacing, unpaced
 from remit.engine.queries.matrix import COLUMNS_LIMIT, ROWS_LIMIT, MatrixOf, NamespacesAsRows, PrincipalsAsRows
+from remit.engine.queries.names import NameIndex
 from remit.engine.queries.search import ActionsOf, NamespacesOf, PrincipalsFor
 from remit.engine.snapshot import Snapshot
+from remit.policy.build.throttle import throttled
+from remit.server.run import SWITCH_S
 
 _ROWS = 200_000
 """Half of them bindings."""
 _NAMES = 10_000
 _ROUNDS = 50
+_BESIDE_S = 5.0
+_BETWEEN_S = 0.0005
 
 
 def milliseconds(work: Callable[[], object]) -> float:
@@ -99,6 +107,47 @@ def people_of(choose: random.Random, world: worlds.World) -> list[Principal]:
     return [Principal(name) for name in choose.sample(world.users, ROWS_LIMIT)]
 
 
+def beside(snapshot: Snapshot, world: worlds.World, pacing: Pacing | None) -> list[str]:
+    """Checks one after another, while another thread sorts the names of the policy again and again; alone without a
+    pacing."""
+    asked = [
+        Question(Principal(who), Word(action), Word(kind), Namespace(where))
+        for who, action, kind, where in world.questions(world.users[:500], 500, 2)
+    ]
+    sortings: list[float] = []
+    done = Event()
+
+    def sort_names(pacing: Pacing) -> None:
+        while not done.is_set():
+            sortings.append(milliseconds(lambda: NameIndex.of(snapshot.policy, pacing)))
+
+    thread = Thread(target=sort_names, args=(pacing,)) if pacing is not None else None
+    if thread is not None:
+        thread.start()
+    taken = []
+    until = time.monotonic() + _BESIDE_S
+    while time.monotonic() < until:
+        for question in asked:
+            # A call waits for its bytes before it computes, and lets another thread compute meanwhile.
+            due = time.perf_counter() + _BETWEEN_S
+            time.sleep(_BETWEEN_S)
+            snapshot.decide(question)
+            taken.append((time.perf_counter() - due) * 1000)
+    done.set()
+    if thread is not None:
+        thread.join()
+    taken.sort()
+    name = {None: "nothing", unpaced: "a sorting without pauses", throttled: "a sorting with pauses"}[pacing]
+    sorting = f"{statistics.median(sortings):.0f} ms" if sortings else ""
+    return [
+        name,
+        sorting,
+        f"{statistics.median(taken):.3f} ms",
+        f"{taken[len(taken) * 99 // 100]:.2f} ms",
+        f"{taken[-1]:.1f} ms",
+    ]
+
+
 def main() -> int:
     print(f"machine: {machine.describe()}")
     print(f"{machine.quietness()}\n")
@@ -112,6 +161,10 @@ def main() -> int:
     links, users = len(snapshot.policy.links), len(world.users)
     print(f"{links:,} bindings, memberships and inclusions, {len(snapshot.policy.rules):,} rules, {users:,} people\n")
     table.show(["search", "target", "median", "worst", "answers", ""], measure(snapshot, world))
+    sys.setswitchinterval(SWITCH_S)
+    print("Checks beside ListNames, the first of a revision:\n")
+    rows = [beside(snapshot, world, pacing) for pacing in (None, unpaced, throttled)]
+    table.show(["beside", "names are sorted in", "check, with its wake-up", "p99", "worst"], rows)
     return 0
 
 

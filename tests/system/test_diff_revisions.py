@@ -1,20 +1,25 @@
 """Differences between kept revisions, from real servers."""
 
+import csv
+import io
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 from support.editing import GRANT, QUICK, append, until_status
-from support.runtime import RUNTIME, files
+from support.runtime import ROLES, RUNTIME, files
 from support.server import DEADLINE_S, Server, remit, remit_process, until
-from support.trees import tree_of
+from support.trees import tree_of, write
 
 from remit.cli.policy import diff_text
-from remit.client import Client, DecisionUnavailable, RuntimeBinding
+from remit.client import AsyncClient, Client, DecisionUnavailable, RuntimeBinding
+from remit.console.app import application
+from remit.console.options import ConsoleOptions
 from remit.core.names import Tenant
 from remit.engine.diff import TenantDiff, diff
 from remit.engine.snapshot import Snapshot
@@ -23,6 +28,7 @@ from remit.policy.load import load_tree
 from remit.v1 import policy_service_pb2 as messages
 
 ACME = Tenant("acme")
+SPARE = RUNTIME.replace(b"role:editor", b"role:spare")
 
 
 @pytest.fixture
@@ -55,6 +61,10 @@ def sets(message: object) -> list[dict[str, list[str]]]:
     return [{"only": list(each.only), "excluded": list(each.excluded)} for each in message]  # type: ignore[attr-defined]
 
 
+def permissions(message: Iterable[messages.Permission]) -> list[dict[str, str]]:
+    return [{"kind": each.kind, "action": each.action} for each in message]
+
+
 def as_json(answer: messages.DiffRevisionsResponse) -> dict[str, object]:
     """What `remit diff --json` prints of a tenant."""
     return {
@@ -63,7 +73,7 @@ def as_json(answer: messages.DiffRevisionsResponse) -> dict[str, object]:
                 "direction": direction,
                 "principals": list(change.principals),
                 "through": change.through or None,
-                "permissions": [{"kind": each.kind, "action": each.action} for each in change.permissions],
+                "permissions": permissions(change.permissions),
                 "namespaces": sets(change.namespaces),
                 "tenant_itself": change.tenant_itself,
             }
@@ -82,7 +92,14 @@ def as_json(answer: messages.DiffRevisionsResponse) -> dict[str, object]:
             for change in reaches
         ],
         "runtime": [
-            {"direction": "gain" if each.gain else "loss", "key": each.key, "values": list(each.values)}
+            {
+                "direction": "gain" if each.gain else "loss",
+                "key": each.key,
+                "values": list(each.values),
+                "permissions": permissions(each.permissions),
+                "namespaces": sets(each.namespaces),
+                "tenant_itself": each.tenant_itself,
+            }
             for each in answer.runtime
         ],
         "rows_added": answer.rows_added,
@@ -148,6 +165,39 @@ def test_rows_of_run_time_are_part_of_a_revision(tmp_path: Path) -> None:
     (row,) = answer.added
     assert (row.line, row.text) == (0, "g, user:zoe, role:viewer, acme/a.**")
     assert row.file.startswith("runtime:change ")
+
+
+def test_what_a_grant_gives_is_in_the_answer_in_the_command_and_in_the_console(tmp_path: Path) -> None:
+    """Of roles and groups that nobody holds, and though no decision changes."""
+    before = files(roles=ROLES + b"p, role:spare, acme, **, FLOW, VIEW, allow\n", runtime=SPARE)
+    narrowed = before["acme/roles.csv"].replace(b"p, group:suspended, acme, **,", b"p, group:suspended, acme, a.**,")
+    after = narrowed + b"p, role:spare, acme, a.**, FLOW, *, allow\n"
+    old, new = write(tmp_path / "old", before), write(tmp_path / "policies", before)
+    with Server(tmp_path / "audit", *QUICK, policies=new) as server, server.client() as client:
+        first = until_status(server, lambda each: each.revision).revision
+        edit(server, new / "acme" / "roles.csv", lambda _: after.decode())
+        answer = client.diff_revisions("acme", first)
+        assert told(diff(ACME, snapshot(old), snapshot(new))) == as_json(answer)
+        assert [0, 0] == [len(answer.gains), len(answer.losses)]
+        assert ["rights", "denies"] == [each.key for each in answer.runtime]
+        printed = remit("diff", first, "serving", "--tenant", "acme", "--target", server.target).stdout
+        console = ConsoleOptions(lambda: AsyncClient(server.target, timeout_s=DEADLINE_S), server.target)
+        with TestClient(application(console), base_url="http://127.0.0.1:9095") as browser:
+            page = browser.get(f"/t/acme/diff?old={first}&csv=runtime").text
+    assert [
+        "  + whoever is granted role:spare at run time gains UPDATE FLOW in a.**",
+        "  + whoever is granted group:suspended at run time is no longer denied UPDATE|VIEW FLOW in ** except a.**",
+    ] == printed.splitlines()[1:]
+    assert [
+        ["gain", "gained by whoever is granted", "role:spare", "UPDATE FLOW", "a.**"],
+        [
+            "gain",
+            "no longer denied to whoever is granted",
+            "group:suspended",
+            "UPDATE FLOW, VIEW FLOW",
+            "** except a.**",
+        ],
+    ] == list(csv.reader(io.StringIO(page)))[1:]
 
 
 @pytest.mark.parametrize(

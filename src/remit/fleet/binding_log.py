@@ -45,15 +45,15 @@ def append(path: Path, changes: Sequence[PolicyChange], *, after: Head | None) -
 
     Raises OSError, and ValueError if the log does not go as far as `after`.
     """
-    lines = [json.dumps([each.seq, each.hash.hex(), each.body]).encode() + b"\n" for each in changes]
     if after is None or (after == NO_BINDINGS and not path.exists()):
         head, rows = NO_BINDINGS, dict[RowKey, GrantedRow]()
-        if sum(map(len, lines)) > _COMPACT_FROM:
+        if sum(len(each.body) for each in changes) > _COMPACT_FROM:
             for each in changes:
                 apply(rows, each.seq, BindingChange.parse(each.body))
-            head, lines = changes[-1].head, []
-        write_whole(path, b"".join([*_beginning(head, rows.values()), *lines]))
+            head, changes = changes[-1].head, ()
+        write_whole(path, b"".join([*_beginning(head, rows.values()), *_lines(changes)]))
         return
+    lines = _lines(changes)
     with os.fdopen(open_private(path), "r+b") as file:
         whole, last = _last_line(file)
         if after.seq > (json.loads(last)[0] if last else 0):
@@ -68,6 +68,10 @@ def append(path: Path, changes: Sequence[PolicyChange], *, after: Head | None) -
             return
     # The rows as they were before: who has not heard of these changes yet reads up to there.
     write_whole(path, b"".join([*_beginning(after, _rows_at(path, after)), *lines]))
+
+
+def _lines(changes: Sequence[PolicyChange]) -> list[bytes]:
+    return [json.dumps([each.seq, each.hash.hex(), each.body]).encode() + b"\n" for each in changes]
 
 
 def _rows_at(path: Path, head: Head) -> Iterable[GrantedRow]:

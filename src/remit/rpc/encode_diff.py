@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from remit import wire
+from remit.core.names import Word
 from remit.engine.decision_diagram import Piece
 from remit.engine.diff import AccessChange, DedicatedChange, Direction, Pairs, ReachChange, RuntimeChange
 from remit.policy.revisions.differ import RevisionDiff
@@ -38,7 +39,7 @@ def _access_to(change: AccessChange) -> messages.AccessChange:
         principals=change.principals,
         through=change.through or "",
         holders=change.holders,
-        permissions=[messages.Permission(kind=kind, action=action) for kind, action in change.permissions],
+        permissions=_permissions_to(change.permissions),
         namespaces=_sets_to(change.where.namespaces),
         tenant_itself=change.where.tenant_itself,
     )
@@ -64,7 +65,18 @@ def _dedicated_to(change: DedicatedChange) -> messages.DedicatedChange:
 
 
 def _runtime_to(change: RuntimeChange) -> messages.RuntimeChange:
-    return messages.RuntimeChange(gain=change.direction is Direction.GAIN, key=change.key, values=change.values)
+    return messages.RuntimeChange(
+        gain=change.direction is Direction.GAIN,
+        key=change.key,
+        values=change.values,
+        permissions=_permissions_to(change.permissions),
+        namespaces=_sets_to(change.where.namespaces),
+        tenant_itself=change.where.tenant_itself,
+    )
+
+
+def _permissions_to(permissions: Iterable[tuple[Word, Word]]) -> list[messages.Permission]:
+    return [messages.Permission(kind=kind, action=action) for kind, action in permissions]
 
 
 def _sets_to(pieces: Iterable[Piece]) -> list[decision_pb2.NamespaceSet]:

@@ -9,6 +9,8 @@ from remit.audit.record import POLICY_READ
 from remit.core.caller_actions import CallerAction
 from remit.core.errors import named
 from remit.core.names import Tenant, parse_tenant
+from remit.engine.queries.names import NameIndex
+from remit.engine.snapshot import Snapshot
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.call_context import caller, still_called
 from remit.rpc.encode_diff import diff_to
@@ -54,6 +56,7 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         self._reloader = node.reloader
         self._live = node.live
         self._diffs = node.diffs
+        self._names_used = node.names
         self._closed = False
 
     def close(self) -> None:
@@ -151,13 +154,16 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         self._rights.require(who, CallerAction.WATCH, only)
         return {only}
 
-    def _serving(self, tenant: Tenant) -> _Told:
-        policy = self._live.tenants.get(tenant)
-        return _told(policy) if policy is not None else _NOT_THERE
+    def _index(self, snapshot: Snapshot, context: grpc.ServicerContext) -> NameIndex:
+        return self._names_used.of(snapshot, self._time_for(context))
 
     def _time_for(self, context: grpc.ServicerContext) -> float:
         # Infinite if the caller set no deadline.
         return min(context.time_remaining(), self._call_timeout_s)
+
+    def _serving(self, tenant: Tenant) -> _Told:
+        policy = self._live.tenants.get(tenant)
+        return _told(policy) if policy is not None else _NOT_THERE
 
 
 def _told(policy: TenantPolicy) -> _Told:

@@ -1,32 +1,22 @@
 """The calls of the policy service that a snapshot answers: words and names of a policy."""
 
-from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 import grpc
 
 from remit.core.errors import violation
-from remit.core.names import Tenant
 from remit.engine.queries.names import NameCategory, NameIndex
 from remit.engine.snapshot import Snapshot
 from remit.rpc.page_token import paged
 from remit.rpc.query_servicer import QueryServicer
-from remit.service.compute_turns import waiting
 from remit.v1 import policy_service_pb2 as messages
 
 _TYPES: Final = {messages.NameType.Value(f"NAME_TYPE_{each.name}"): each for each in NameCategory}
 _MOST_CHARACTERS: Final = 512
-_INDEXES: Final = 16
-"""Tenants whose names are kept sorted."""
 
 
 class PolicyWordsServicer(QueryServicer):
     """Words and names of policies. Its answers say nothing of who may what, and leave no record."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._indexes: dict[Tenant, tuple[str, NameIndex]] = {}
-        self._indexing = Lock()
 
     def GetVocabulary(
         self, request: messages.GetVocabularyRequest, context: grpc.ServicerContext
@@ -75,7 +65,7 @@ class PolicyWordsServicer(QueryServicer):
         snapshot = self._snapshot(request, context)
         size, page = paged(request)
         page.holds_for(snapshot.revision)
-        found = self._index(snapshot).page(type_, request.prefix, request.contains, page.after, size)
+        found = self._index(snapshot, context).page(type_, request.prefix, request.contains, page.after, size)
         response = messages.ListNamesResponse(
             total=found.total, revision=snapshot.revision, position=_position(snapshot)
         )
@@ -85,21 +75,9 @@ class PolicyWordsServicer(QueryServicer):
             response.next_page_token = page.next(found.names[-1].name, snapshot.revision)
         return response
 
-    def _index(self, snapshot: Snapshot) -> NameIndex:
-        """Walks all rows once for each revision."""
-        known = self._indexes.get(snapshot.tenant)
-        if known is None or known[0] != snapshot.revision:
-            with waiting():
-                self._indexing.acquire()
-            try:
-                known = self._indexes.get(snapshot.tenant)
-                if known is None or known[0] != snapshot.revision:
-                    if len(self._indexes) >= _INDEXES:
-                        self._indexes.clear()
-                    known = self._indexes[snapshot.tenant] = (snapshot.revision, NameIndex.of(snapshot.policy))
-            finally:
-                self._indexing.release()
-        return known[1]
+    def _index(self, snapshot: Snapshot, context: grpc.ServicerContext) -> NameIndex:
+        del context
+        return NameIndex.of(snapshot.policy)
 
 
 def _position(snapshot: Snapshot) -> str:

@@ -19,7 +19,7 @@ from remit.service.workers.port import PortReservation, cannot_listen, cannot_se
 from remit.service.workers.process_settings import ProcessSettings
 
 _AWAKE_EVERY_S: Final = 0.5
-_SWITCH_S: Final = 0.001
+SWITCH_S: Final = 0.001
 """The time that a thread computes while another one waits to run. A check switches threads a few times: with the
 default of 5 ms, one long question would delay each check by 20 ms."""
 
@@ -86,7 +86,7 @@ def serve_until(stop: threading.Event, server: WaysIn, begun: Callable[[], None]
     gc.freeze()
     # A call makes hundreds of objects and no cycles: the default run after 700 objects would free nothing.
     gc.set_threshold(50_000, 20, 100)
-    sys.setswitchinterval(_SWITCH_S)
+    sys.setswitchinterval(SWITCH_S)
     server.start()
     begun()
     # The system delivers a signal to any thread. Python handles it in this thread, which must wake up for that.

@@ -49,6 +49,7 @@ from remit.service.kept_revisions import KeptRevisions
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
 from remit.service.metrics import Metrics
 from remit.service.metrics_at_scrape import watch_keys, watch_policies_and_audit, watch_policy_store, watch_shadow
+from remit.service.name_indexes import NameIndexes
 from remit.service.otlp.exporter import Otlp
 from remit.service.policy_store import PolicyPuller, behind, is_too_old
 from remit.service.refused_calls import RefusedCalls
@@ -119,6 +120,7 @@ class ServerNode:
         """Changes rows of run time; None without a policy store."""
         self.reloader: Reloader
         self.diffs: RevisionDiffs
+        self.names: NameIndexes
         self.tests: RevisionTests
         self.sources: RevisionTexts
         self.identities: LiveIdentities
@@ -161,6 +163,7 @@ class ServerNode:
             node.reloader = reloader
             kept = KeptRevisions(audit.records, live, reloader.pins, settings.limits)
             node.diffs = RevisionDiffs(kept, settings.limits)
+            node.names = NameIndexes()
             node.tests = RevisionTests(kept, settings.limits)
             node.sources = RevisionTexts(kept, settings.limits)
             node.identities, node.tokens = identities, tokens
@@ -257,6 +260,8 @@ class ServerNode:
         stop.callback(self.past.stop)
         self.tests.begin()
         stop.callback(self.tests.stop)
+        self.names.begin()
+        stop.callback(self.names.stop)
         self.diffs.begin()
         stop.callback(self.diffs.stop)
         self.refused_calls.begin()

@@ -703,7 +703,7 @@ class DiffRevisionsResponse(_message.Message):
     def removed(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.PolicyRow]: ...
     @_builtins.property
     def runtime(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeChange]:
-        """What may be granted at run time that could not be, and what no more."""
+        """What may be granted at run time that could not be, what no more, and what a grant gives, or gives no more."""
 
     def __init__(
         self,
@@ -731,20 +731,39 @@ Global___DiffRevisionsResponse: _TypeAlias = DiffRevisionsResponse  # noqa: Y015
 
 @_typing.final
 class RuntimeChange(_message.Message):
-    """More, or less, may be granted at run time. No decision depends on it until somebody grants."""
+    """More, or less, may be granted at run time, or a grant gives more, or less. No decision depends on it until somebody grants."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     GAIN_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
     VALUES_FIELD_NUMBER: _builtins.int
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
+    NAMESPACES_FIELD_NUMBER: _builtins.int
+    TENANT_ITSELF_FIELD_NUMBER: _builtins.int
     gain: _builtins.bool
-    """More may be granted."""
+    """More may be granted, or a grant gives more."""
     key: _builtins.str
-    """Of `runtime` in tenant.yaml: `roles`, `groups`, `scopes`, `suspend` or `max_ttl`."""
+    """Of `runtime` in tenant.yaml: `roles`, `groups`, `scopes`, `suspend` or `max_ttl`. Or, of groups and roles that both
+    revisions open, what a grant does: `rights` that it gives, `denies` that it carries, `access` to the tenant at all.
+    """
+    tenant_itself: _builtins.bool
+    """The change is about the tenant itself too."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The names or patterns that came, or went. Of `max_ttl` the new one; empty if a row need not expire."""
+        """The names or patterns that came, or went. Of `max_ttl` the new one; empty if a row need not expire. Of `rights`,
+        `denies` and `access` the groups and roles: whoever is granted any of them gains, or loses.
+        """
+
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Permission]:
+        """Of `rights`: what they give now and did not before, or no more. Of `denies`: what they deny no more, or deny now. A
+        change of `rights` is not also one of `denies`. Of other keys empty.
+        """
+
+    @_builtins.property
+    def namespaces(self) -> _containers.RepeatedCompositeFieldContainer[_decision_pb2.NamespaceSet]:
+        """The union of these sets, within the scopes that both revisions open."""
 
     def __init__(
         self,
@@ -752,10 +771,13 @@ class RuntimeChange(_message.Message):
         gain: _builtins.bool = ...,
         key: _builtins.str = ...,
         values: _abc.Iterable[_builtins.str] | None = ...,
+        permissions: _abc.Iterable[Global___Permission] | None = ...,
+        namespaces: _abc.Iterable[_decision_pb2.NamespaceSet] | None = ...,
+        tenant_itself: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gain", b"gain", "key", b"key", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gain", b"gain", "key", b"key", "namespaces", b"namespaces", "permissions", b"permissions", "tenant_itself", b"tenant_itself", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

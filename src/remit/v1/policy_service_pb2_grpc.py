@@ -154,7 +154,9 @@ class PolicyServiceServicer:
     def ListNames(self, request, context):
         """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
         no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
-        has changed since the first page.
+        has changed since the first page. The first call about a revision sorts its names, beside the decisions and with
+        pauses: UNAVAILABLE if that takes longer than the call may (ask again), RESOURCE_EXHAUSTED if 8 revisions of the
+        tenant wait, or 64 of all tenants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -72,7 +72,9 @@ class PolicyServiceStub:
     ListNames: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.ListNamesRequest, _policy_service_pb2.ListNamesResponse]
     """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
     no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
-    has changed since the first page.
+    has changed since the first page. The first call about a revision sorts its names, beside the decisions and with
+    pauses: UNAVAILABLE if that takes longer than the call may (ask again), RESOURCE_EXHAUSTED if 8 revisions of the
+    tenant wait, or 64 of all tenants.
     """
     DiffRevisions: _grpc.UnaryUnaryMultiCallable[_policy_service_pb2.DiffRevisionsRequest, _policy_service_pb2.DiffRevisionsResponse]
     """Tells which decisions differ between two revisions of a tenant: who gains and who loses what where, and by which
@@ -129,7 +131,9 @@ class PolicyServiceAsyncStub(PolicyServiceStub):
     ListNames: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.ListNamesRequest, _policy_service_pb2.ListNamesResponse]  # type: ignore[assignment]
     """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
     no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
-    has changed since the first page.
+    has changed since the first page. The first call about a revision sorts its names, beside the decisions and with
+    pauses: UNAVAILABLE if that takes longer than the call may (ask again), RESOURCE_EXHAUSTED if 8 revisions of the
+    tenant wait, or 64 of all tenants.
     """
     DiffRevisions: _aio.UnaryUnaryMultiCallable[_policy_service_pb2.DiffRevisionsRequest, _policy_service_pb2.DiffRevisionsResponse]  # type: ignore[assignment]
     """Tells which decisions differ between two revisions of a tenant: who gains and who loses what where, and by which
@@ -231,7 +235,9 @@ class PolicyServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_policy_service_pb2.ListNamesResponse, _abc.Awaitable[_policy_service_pb2.ListNamesResponse]]:
         """Lists the names of one type that the tenant's policy uses, sorted, in pages, with how many rows use each. It leaves
         no record: it says nothing of who may what. NOT_FOUND if there is no such tenant; FAILED_PRECONDITION if the policy
-        has changed since the first page.
+        has changed since the first page. The first call about a revision sorts its names, beside the decisions and with
+        pauses: UNAVAILABLE if that takes longer than the call may (ask again), RESOURCE_EXHAUSTED if 8 revisions of the
+        tenant wait, or 64 of all tenants.
         """
 
     @_abc_1.abstractmethod

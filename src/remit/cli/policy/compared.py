@@ -79,7 +79,7 @@ def print_compared(compared: Sequence[Compared]) -> None:
             out.print(f"  {sign} {diff_text.reach_sentence(reached)}", style=style)
         for opened in found.runtime:
             sign, style = _sign(opened.direction)
-            out.print(f"  {sign} {diff_text.runtime_sentence(opened)}", style=style)
+            out.print(f"  {sign} {diff_text.runtime_sentence(opened, actions[opened.direction])}", style=style)
         for served in found.dedicated:
             out.print(f"  = {diff_text.dedicated_sentence(served)}")
 

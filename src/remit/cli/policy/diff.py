@@ -44,7 +44,7 @@ def diff(
     fail_on: Annotated[
         FailOn | None,
         typer.Option(
-            help="Exit 1 if a principal or a reach gains, loses, or either, or if more or less may be granted at run time.",
+            help="Exit 1 if a principal, a reach or what may be granted at run time gains, loses, or either.",
             show_default=False,
         ),
     ] = None,
@@ -64,8 +64,8 @@ def diff(
     """Show which decisions change from OLD to NEW: who gains what where, and who loses what where.
 
     Covers all principals, permissions, relations and namespaces, because it compares patterns: whatever it does not
-    print does not change. A change of `runtime` in tenant.yaml counts as a gain if more may be granted at run time, and as a
-    loss if less. Reads git revisions without a checkout; `REVISION:DIR` names the directory too.
+    print does not change. More that may be granted at run time (`runtime` in tenant.yaml), or that such a grant gives, is
+    a gain; less is a loss. Reads git revisions without a checkout; `REVISION:DIR` names the directory too.
 
     Example: `remit diff HEAD~1 policies/`
     """
@@ -139,4 +139,4 @@ def _bullets(found: TenantDiff, direction: Direction, actions: diff_text.Permiss
             yield f"- {diff_text.reach_sentence(reached, diff_text.code)}"
     for opened in found.runtime:
         if opened.direction is direction:
-            yield f"- {diff_text.runtime_sentence(opened, diff_text.code)}"
+            yield f"- {diff_text.runtime_sentence(opened, actions, diff_text.code)}"

@@ -69,7 +69,7 @@ def _access_from(direction: Direction, change: messages.AccessChange) -> AccessC
         tuple(map(Principal, change.principals)),
         Subject(change.through) if change.through else None,
         change.holders,
-        tuple((Word(each.kind), Word(each.action)) for each in change.permissions),
+        _permissions(change.permissions),
         ChangedNamespaces(_pieces(change.namespaces), change.tenant_itself),
     )
 
@@ -91,7 +91,17 @@ def _dedicated_from(change: messages.DedicatedChange) -> DedicatedChange:
 
 
 def _runtime_from(change: messages.RuntimeChange) -> RuntimeChange:
-    return RuntimeChange(Direction.GAIN if change.gain else Direction.LOSS, change.key, tuple(change.values))
+    return RuntimeChange(
+        Direction.GAIN if change.gain else Direction.LOSS,
+        change.key,
+        tuple(change.values),
+        _permissions(change.permissions),
+        ChangedNamespaces(_pieces(change.namespaces), change.tenant_itself),
+    )
+
+
+def _permissions(permissions: Iterable[messages.Permission]) -> tuple[tuple[Word, Word], ...]:
+    return tuple((Word(each.kind), Word(each.action)) for each in permissions)
 
 
 def _pieces(sets: Iterable[decision_pb2.NamespaceSet]) -> tuple[Piece, ...]:

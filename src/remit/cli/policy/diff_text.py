@@ -36,6 +36,8 @@ _OWNED: Final = {
     Pairs.NOT_ABOVE: "what {} owns, ancestors apart",
     Pairs.ITSELF: "what it owns itself",
 }
+_GRANTED: Final = frozenset({"rights", "denies", "access"})
+"""What a grant gives, and not whether it may be granted."""
 _NOTHING: Final = "none"
 _BACKTICKS: Final = re.compile("`+").findall
 
@@ -76,7 +78,12 @@ def summary(found: TenantDiff) -> str:
     phrases += [
         f"{'more' if direction is Direction.GAIN else 'less'} may be granted at run time"
         for direction in Direction
-        if any(change.direction is direction for change in found.runtime)
+        if any(change.direction is direction and change.key not in _GRANTED for change in found.runtime)
+    ]
+    phrases += [
+        f"grants at run time give {'more' if direction is Direction.GAIN else 'less'}"
+        for direction in Direction
+        if any(change.direction is direction and change.key in _GRANTED for change in found.runtime)
     ]
     phrases += ["dedicated resources change"] if found.dedicated else []
     return f"{rows}: {', '.join(phrases) or 'no decision changes'}"
@@ -109,9 +116,19 @@ def dedicated_sentence(change: DedicatedChange, mark: Marked = plain) -> str:
     return f"{change.resource} of {where}: {before} before, {after} now"
 
 
-def runtime_sentence(change: RuntimeChange, mark: Marked = plain) -> str:
+def runtime_sentence(change: RuntimeChange, actions: Permissions, mark: Marked = plain) -> str:
     """For example `role:editor may now be granted at run time`."""
-    now = "may now" if change.direction is Direction.GAIN else "may no longer"
+    gain = change.direction is Direction.GAIN
+    now = "may now" if gain else "may no longer"
+    if change.key in _GRANTED:
+        what = f"{'; '.join(map(mark, _permissions(change.permissions, actions)))} in {_where(change.where, mark)}"
+        whoever = f"whoever is granted {_either(change.values, mark)} at run time"
+        match change.key:
+            case "rights":
+                return f"{whoever} {'gains' if gain else 'loses'} {what}"
+            case "denies":
+                return f"{whoever} is {'no longer' if gain else 'now'} denied {what}"
+        return f"{whoever} {'now' if gain else 'no longer'} passes the access list"
     values = _joined(map(mark, change.values))
     match change.key:
         case "scopes":
@@ -144,7 +161,7 @@ def as_json(found: TenantDiff) -> dict[str, object]:
                 "direction": change.direction,
                 "principals": list(change.principals),
                 "through": change.through,
-                "permissions": [{"kind": kind, "action": action} for kind, action in change.permissions],
+                "permissions": list(map(_permission_json, change.permissions)),
                 **_where_json(change.where),
             }
             for change in found.access
@@ -169,10 +186,21 @@ def as_json(found: TenantDiff) -> dict[str, object]:
             for served in found.dedicated
         ],
         "runtime": [
-            {"direction": opened.direction, "key": opened.key, "values": list(opened.values)}
+            {
+                "direction": opened.direction,
+                "key": opened.key,
+                "values": list(opened.values),
+                "permissions": list(map(_permission_json, opened.permissions)),
+                **_where_json(opened.where),
+            }
             for opened in found.runtime
         ],
     }
+
+
+def _permission_json(permission: tuple[Word, Word]) -> dict[str, object]:
+    kind, action = permission
+    return {"kind": kind, "action": action}
 
 
 def _where_json(where: ChangedNamespaces) -> dict[str, object]:
@@ -211,6 +239,13 @@ def _pieces(pieces: Sequence[Piece], mark: Marked) -> str:
     ]
     # After a comma, the next piece would read as one more exception.
     return "; ".join(phrases) if any(piece.excepted for piece in pieces) else _joined(phrases)
+
+
+def _either(names: Sequence[str], mark: Marked) -> str:
+    if len(names) > SHOWN:
+        return f"{', '.join(map(mark, names[:SHOWN]))} or one of {len(names) - SHOWN} more"
+    *most, last = map(mark, names)
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Container, Iterator
 from remit.core.names import Tenant
 from remit.core.rows import Link, ReachRule, Rule
 from remit.engine.decision_diagram import DiagramFactory
-from remit.engine.diff.access import access_changes
+from remit.engine.diff.access import Touched, access_changes
+from remit.engine.diff.access_regions import AccessRegions
 from remit.engine.diff.change import (
     AccessChange,
     ChangedNamespaces,
@@ -44,13 +45,15 @@ def diff(tenant: Tenant, old: Snapshot | None, new: Snapshot | None) -> TenantDi
     """
     factory = DiagramFactory()
     before, after = (snapshot.policy if snapshot is not None else None for snapshot in (old, new))
+    regions = AccessRegions(factory, old), AccessRegions(factory, new)
+    touched = Touched(factory, *regions)
     added, removed = changed_rows(old, new)
     return TenantDiff(
         tenant,
-        access_changes(factory, old, new),
+        access_changes(factory, *regions, touched),
         reach_changes(factory, before, after),
         dedicated_changes(factory, before, after),
-        runtime_changes(*(policy.runtime if policy is not None else None for policy in (before, after))),
+        runtime_changes(factory, *regions, touched),
         len(added),
         len(removed),
     )

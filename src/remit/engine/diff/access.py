@@ -7,12 +7,11 @@ from remit.core.names import Principal, Subject
 from remit.engine.decision_diagram import DiagramFactory, Piece, Region, TooManyDiagramsError
 from remit.engine.diff.access_regions import AccessRegions, Permission
 from remit.engine.diff.change import AccessChange, ChangedNamespaces, Direction
-from remit.engine.snapshot import Snapshot
 
 _PRINCIPALS: Final = ("user:", "service:")
 
 
-class _Touched:
+class Touched:
     """What changed rows can affect: which subjects, which permissions, and through which group or role."""
 
     def __init__(self, factory: DiagramFactory, old: AccessRegions, new: AccessRegions) -> None:
@@ -35,6 +34,10 @@ class _Touched:
                     self._own[link.member] |= side.held(link.holds)
                     gates[link.holds].add(link.member)
             self._add_redefined(side, other)
+
+    def groups_and_roles(self) -> Iterator[Subject]:
+        """The groups and roles that may give, or deny, whoever holds them something else than before."""
+        return (Subject(subject) for subject in self._above(self._own) if not subject.startswith(_PRINCIPALS))
 
     def principals(self) -> Iterator[Principal]:
         """The principals for whom a decision may have changed."""
@@ -142,14 +145,14 @@ class _Touched:
                 self._own[rule.subject] |= side.named(rule) & redefined
 
 
-def access_changes(factory: DiagramFactory, old: Snapshot | None, new: Snapshot | None) -> tuple[AccessChange, ...]:
+def access_changes(
+    factory: DiagramFactory, before: AccessRegions, after: AccessRegions, touched: Touched
+) -> tuple[AccessChange, ...]:
     """Exact and complete: the effect for a principal, permission and namespace differs exactly if a change contains it.
 
     If only one of the two policies allows the question (a kind that moved between classes), the other counts as a deny.
     Raises TooManyDiagramsError.
     """
-    before, after = AccessRegions(factory, old), AccessRegions(factory, new)
-    touched = _Touched(factory, before, after)
     found: defaultdict[tuple[Direction, Region, Permission], list[Principal]] = defaultdict(list)
     for principal in touched.principals():
         for permission in touched.permissions(principal):
@@ -194,12 +197,12 @@ def grouped(
 
 
 @contextmanager
-def naming(principal: Principal, permission: Permission) -> Iterator[None]:
-    """Adds the principal and permission to the error."""
+def naming(subject: str, permission: Permission) -> Iterator[None]:
+    """Adds the subject and permission to the error."""
     try:
         yield
     except TooManyDiagramsError as error:
-        raise TooManyDiagramsError(f"{principal}, {' '.join(reversed(permission))}: {error}") from None
+        raise TooManyDiagramsError(f"{subject}, {' '.join(reversed(permission))}: {error}") from None
 
 
 def _region(factory: DiagramFactory, where: ChangedNamespaces) -> Region:

@@ -56,20 +56,20 @@ class AccessRegions:
         """`rows` are those of another policy with the same p rows and vocabulary."""
         self._factory = factory
         self._snapshot = snapshot
-        self._policy = snapshot.policy if snapshot is not None else None
+        self.policy = snapshot.policy if snapshot is not None else None
         self.graph = snapshot.graph if snapshot is not None else RoleGraph((), ())
-        self.permission_rows = rows or PermissionRows(self._policy, self.graph)
+        self.permission_rows = rows or PermissionRows(self.policy, self.graph)
         self.namespaced = self.permission_rows.namespaced
         self._granted: dict[tuple[str, Permission], Granted] = {}
         self._held: dict[str, frozenset[Permission]] = {}
 
     @cached_property
     def rules(self) -> Mapping[tuple[object, ...], Rule]:
-        return {_stated(rule): rule for rule in self._policy.rules} if self._policy is not None else {}
+        return {_stated(rule): rule for rule in self.policy.rules} if self.policy is not None else {}
 
     @cached_property
     def links(self) -> Mapping[tuple[str, str, str], Link]:
-        return {(link.member, link.holds, link.scope.text): link for link in self._policy.links} if self._policy else {}
+        return {(link.member, link.holds, link.scope.text): link for link in self.policy.links} if self.policy else {}
 
     def admits(self, principal: str) -> bool:
         snapshot = self._snapshot
@@ -92,12 +92,19 @@ class AccessRegions:
 
     def given(self, subject: str, permission: Permission) -> Region:
         """The namespaces in which the rows give a subject the permission, whatever the access list says."""
+        return self._asked(permission, self._factory.without(*self.granted(subject, permission)))
+
+    def denied(self, subject: str, permission: Permission) -> Region:
+        """The namespaces in which the rows deny a subject the permission, whatever others allow it."""
+        return self._asked(permission, self.granted(subject, permission).denied)
+
+    def _asked(self, permission: Permission, region: Region) -> Region:
+        """The part of the region where the permission can be asked about."""
         factory = self._factory
         namespaced = self.namespaced.get(permission)
         if namespaced is None:
             return factory.none
-        allowed = factory.without(*self.granted(subject, permission))
-        return factory.namespaces(allowed) if namespaced else factory.diagram(allowed.here, {}, factory.none)
+        return factory.namespaces(region) if namespaced else factory.diagram(region.here, {}, factory.none)
 
     def granted(self, subject: str, permission: Permission) -> Granted:
         known = self._granted.get((subject, permission))

@@ -100,9 +100,14 @@ class RuntimeChange:
 
     direction: Direction
     key: str
-    """Of `runtime` in tenant.yaml."""
+    """Of `runtime` in tenant.yaml; or `rights`, `denies` or `access`: what a grant that both versions open does."""
     values: tuple[str, ...]
-    """The names or patterns that came, or went. Of `max_ttl` the new one; '' if a row need not expire."""
+    """The names or patterns that came, or went. Of `max_ttl` the new one; '' if a row need not expire. Of the keys that
+    tenant.yaml does not have: groups and roles."""
+    permissions: tuple[tuple[Word, Word], ...] = ()
+    """Of `rights`: what each of the groups and roles gives whoever is granted it, and did not give. Of `denies`: what each
+    of them denied, and denies no more. Of a loss the other way round. Of other keys none."""
+    where: ChangedNamespaces = ChangedNamespaces()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +125,14 @@ class TenantDiff:
 
     @property
     def names(self) -> int:
-        """How many principals and patterns the changes name."""
+        """How many principals, groups, roles and patterns the changes name."""
         sets = [part for reached in self.reach for part in (reached.callers, reached.owners)]
         sets += [change.where.namespaces for change in self.access]
         sets += [change.where.namespaces for change in self.dedicated]
+        sets += [change.where.namespaces for change in self.runtime]
         patterns = sum(1 + len(piece.excepted) for pieces in sets for piece in pieces)
-        return patterns + sum(len(change.principals) for change in self.access)
+        granted = sum(len(change.values) for change in self.runtime)
+        return patterns + granted + sum(len(change.principals) for change in self.access)
 
     @property
     def directions(self) -> set[Direction]:

@@ -73,7 +73,7 @@ def escalations(
         subject = alike[0]
         held = old.held(subject) | new.held(subject)
         for permission in held & changing if old.admits(subject) == new.admits(subject) else held:
-            with naming(Principal(subject), permission):
+            with naming(subject, permission):
                 gained = _gained(factory, old, new, subject, permission)
                 if gained is factory.none:
                     continue

@@ -18,6 +18,17 @@ _PAIRS: Final = {
     messages.REACH_PAIRS_ITSELF: "of itself",
 }
 _ACCESS: Final = ("who", "through", "all holders of that", "may", "in")
+_RUNTIME: Final = {
+    "roles": ("may now be granted", "may no longer be granted"),
+    "groups": ("may now be granted", "may no longer be granted"),
+    "scopes": ("rows may now have scopes within", "rows may no longer have scopes within"),
+    "suspend": ("anybody may now be put into", "anybody may no longer be put into"),
+    "max_ttl": ("rows may now last", "rows must now end within"),
+    "rights": ("gained by whoever is granted", "lost by whoever is granted"),
+    "denies": ("no longer denied to whoever is granted", "now denied to whoever is granted"),
+    "access": ("whoever is granted this now passes the access list", "whoever is granted this no longer passes it"),
+}
+"""By key: what a gain says, and what a loss says."""
 _INPUTS: Final = (Input("old", "Earlier"), Input("new", "Later"))
 _REACH: Final = ("work in", "by", "uses what is owned by", "pairs")
 
@@ -53,6 +64,8 @@ async def show(visit: Visit) -> View:
             Table("reach-losses", "Reach that is lost", _REACH, _reach(answer.reach_losses), "None."),
             Table("reach-gains", "Reach that is gained", _REACH, _reach(answer.reach_gains), "None."),
         ]
+    if answer.runtime:
+        tables.append(_runtime(answer.runtime))
     if answer.dedicated:
         tables.append(_dedicated(answer.dedicated))
     tables += [
@@ -76,8 +89,8 @@ def _access_table(tenant: str, caption: str, changes: Iterable[messages.AccessCh
             ),
             code(each.through),
             number(each.holders),
-            code(", ".join(f"{permission.action} {permission.kind}" for permission in each.permissions)),
-            code("; ".join(filter(None, [sets(each.namespaces), "the tenant itself" if each.tenant_itself else ""]))),
+            code(_permissions(each.permissions)),
+            code(_where(each)),
         ]
         for each in changes
     ]
@@ -102,11 +115,33 @@ def _dedicated(changes: Iterable[messages.DedicatedChange]) -> Table:
             plain(resource_service_pb2.ResourceType.Name(each.resource).removeprefix("RESOURCE_TYPE_").lower()),
             code(each.before or "the instance's own"),
             code(each.after or "the instance's own"),
-            code("; ".join(filter(None, [sets(each.namespaces), "the tenant itself" if each.tenant_itself else ""]))),
+            code(_where(each)),
         ]
         for each in changes
     ]
     return Table("dedicated", "Other dedicated resources", ("resource", "before", "after", "of"), rows)
+
+
+def _runtime(changes: Iterable[messages.RuntimeChange]) -> Table:
+    rows = [
+        [
+            plain("gain" if each.gain else "loss"),
+            plain(_RUNTIME.get(each.key, (each.key,) * 2)[not each.gain]),
+            code(joined(each.values) or "without an end"),
+            code(_permissions(each.permissions)),
+            code(_where(each)),
+        ]
+        for each in changes
+    ]
+    return Table("runtime", "At run time", ("", "what", "which", "may", "in"), rows)
+
+
+def _permissions(permissions: Iterable[messages.Permission]) -> str:
+    return ", ".join(f"{each.action} {each.kind}" for each in permissions)
+
+
+def _where(change: messages.AccessChange | messages.DedicatedChange | messages.RuntimeChange) -> str:
+    return "; ".join(filter(None, [sets(change.namespaces), "the tenant itself" if change.tenant_itself else ""]))
 
 
 def _rows(
