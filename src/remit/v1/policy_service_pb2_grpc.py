@@ -168,7 +168,7 @@ class PolicyServiceServicer:
         tenant. Another process compares, and decisions do not wait for it; equal calls share one comparison. Errors:
         NOT_FOUND            the revision is neither on this node nor in the audit store
         FAILED_PRECONDITION  this version of remit cannot load the revision
-        RESOURCE_EXHAUSTED   the answer names more than 10,000 principals and patterns, the patterns cannot be compared, or
+        RESOURCE_EXHAUSTED   the answer holds more than 10,000 names, the patterns cannot be compared, or
         8 other comparisons of the tenant wait, or 64 of all tenants
         UNAVAILABLE          the comparison goes on: ask again
         """

@@ -63,7 +63,7 @@ def test_rows_beyond_the_limit_are_counted_alone(differ: RevisionDiffer) -> None
 
 def test_an_answer_beyond_the_limit_is_an_error(differ: RevisionDiffer) -> None:
     many = "".join(f"g, user:u{number}, role:a, acme\n" for number in range(NAMES_LIMIT))
-    with pytest.raises(TooLargeError, match=r"would name 1000\d principals and patterns: at most 10000"):
+    with pytest.raises(TooLargeError, match=r"would hold 1000\d names: at most 10000"):
         compared(differ, FILES, files(many))
 
 

@@ -80,7 +80,7 @@ def _compared(asked: _DiffRequest) -> RevisionDiff:
     names = found.names
     if names > NAMES_LIMIT:
         raise TooLargeError(
-            f"the answer would name {names} principals and patterns: at most {NAMES_LIMIT} are sent; compare revisions "
+            f"the answer would hold {names} names: at most {NAMES_LIMIT} are sent; compare revisions "
             "between these two, or the policy files with `remit diff`"
         )
     added, removed = changed_rows(old, new)
