@@ -10,7 +10,6 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from remit.client import DecisionUnavailable
@@ -19,7 +18,8 @@ from remit.console.guard import Guard
 from remit.console.login.admission import Admission
 from remit.console.options import ConsoleOptions
 from remit.console.pages import PAGES
-from remit.console.render import THEME_COOKIE, THEMES, Renderer, static_folder
+from remit.console.render import THEME_COOKIE, THEMES, Renderer
+from remit.console.static_files import StoredFiles
 from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
 from remit.core.names import INSTANCE, is_tenant
@@ -39,7 +39,8 @@ _STATUSES: Final = {
 
 def application(console: ConsoleOptions, pages: Sequence[WebPage] = PAGES) -> ASGIApp:
     entrance = console.entrance
-    renderer = Renderer(pages, console.target)
+    static = StoredFiles()
+    renderer = Renderer(pages, console.target, static.path)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -67,7 +68,7 @@ def application(console: ConsoleOptions, pages: Sequence[WebPage] = PAGES) -> AS
                 for page in pages
             ),
             Route("/theme", choose_theme, methods=["POST"]),
-            Mount("/static", StaticFiles(directory=static_folder())),
+            Mount(f"/{static.path}", static),
         ],
         middleware=[Middleware(Admission, entrance=entrance, renderer=renderer)] if entrance is not None else [],
         exception_handlers={404: unknown, 500: broken},
