@@ -227,6 +227,14 @@ class CredentialLog:
         _log.warning("credential refused", cause=cause, calls=calls)
 
 
+def expires_s(pem: bytes) -> float:
+    """When the first certificate of a PEM file ends, in seconds since the Unix epoch; 0 if it cannot be read."""
+    try:
+        return _certificate_in(pem).expires_s
+    except CredentialRefusedError:
+        return 0
+
+
 def _token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:
     """The call's token; '' if there is none. Raises CredentialRefusedError."""
     found: str | bytes | None = None

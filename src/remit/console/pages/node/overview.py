@@ -163,6 +163,7 @@ def _node(status: messages.GetStatusResponse) -> list[tuple[str, Cell]]:
             ("allows only counted", plain(audit.unrecorded or "")),
             ("audit store", plain(size(audit.store_bytes) if audit.store_bytes else "size unknown")),
             ("free disk", plain(size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown")),
+            ("certificate until", time(status.certificate_expires_us)),
         ]
         if audit.HasField("spool"):
             spool = audit.spool
