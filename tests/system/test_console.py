@@ -200,14 +200,21 @@ def test_decisions_are_filtered_and_each_has_a_page(browser: TestClient, paths: 
 
 
 def test_denials_leave_out_what_people_ask_to_explain(browser: TestClient, client: Client) -> None:
-    def total() -> int:
-        return sum(int(each["denials"]) for each in table(browser, "/t/acme/denials", "hours"))
+    def totals() -> dict[str, int]:
+        return {
+            name: sum(int(each["denials"]) for each in table(browser, "/t/acme/denials", name))
+            for name in ("hours", "reasons", "callers")
+        }
 
-    before = total()
-    client.explain("acme", *ASKED)
-    assert before == total()
     client.check("acme", *ASKED)
-    assert before + 1 == total()
+    before = totals()
+    client.explain("acme", *ASKED)
+    assert {**before, "callers": before["callers"] + 1} == totals()
+    client.check("acme", *ASKED)
+    assert {name: total + 1 for name, total in before.items()} == {**totals(), "callers": totals()["callers"] - 1}
+    html = browser.get("/t/acme/denials").text
+    for each in ("principals", "callers"):
+        assert f"Explanations count here too: the server does not count {each} by question." in html
 
 
 def test_unknown_tenant_and_unknown_page_have_one_text(browser: TestClient) -> None:
