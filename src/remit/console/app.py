@@ -99,12 +99,27 @@ def _endpoint(console: ConsoleOptions, renderer: Renderer, page: WebPage) -> Cal
         except DecisionUnavailable as error:
             if console.entrance is not None and error.code == "UNAUTHENTICATED":
                 return console.entrance.refused(request)
+            if error.code == "PERMISSION_DENIED" and await _sees_status(visit):
+                text = f"You lack a right: {error.message}."
+                return renderer.message(request, "You may not see this", text, status=403)
             return _no_answer(renderer, request, error)
         if isinstance(view, str):
             return RedirectResponse("../" * (request.url.path.count("/") - 1) + view, 303)
         return renderer.page(request, page, view, words)
 
     return answer
+
+
+async def _sees_status(visit: Visit) -> bool:
+    """Whether the person knows already that the page's tenant exists; of other pages, whether the person sees any tenant."""
+    try:
+        if visit.tenant:
+            await visit.status()
+        else:
+            await visit.client.status()
+    except DecisionUnavailable:
+        return False
+    return True
 
 
 async def suggestions(visit: Visit) -> dict[str, list[str]]:
