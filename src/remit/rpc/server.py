@@ -149,7 +149,12 @@ class Server:
             node.metrics.registry,
             lambda: {**{each.calls: each.count for each in classes.limiters}, WITHOUT_MESSAGE: threads.silent},
         )
-        self._identities = CallerIdentities(node.identities, lambda: node.tokens.verifier, authenticated=authenticated)
+        self._identities = CallerIdentities(
+            node.identities,
+            lambda: node.tokens.verifier,
+            authenticated=authenticated,
+            require_act_for=lambda found: node.rights.require(found, CallerAction.ACT_FOR, EVERY_TENANT),
+        )
         self._deciding = set(ASKING_SERVICES)
         self.boundary = CallBoundary(
             node.metrics,
