@@ -10,7 +10,7 @@ from support.audit_records import IDS, decision, decision_at, happened
 
 from remit.audit.errors import AuditStoreError, RecordRefused
 from remit.audit.query.filter import DecisionFilter
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import AUDIT_READ, CALL_REFUSED, POLICY_READ, DecisionRecord, LifecycleRecord
 from remit.audit.retention.purge import Purged, PurgePacing
 from remit.audit.schema.tables import probe
 from remit.audit.store.store import AuditStore
@@ -285,6 +285,10 @@ def test_lifecycle_records_are_filtered_and_paged(store: AuditStore) -> None:
     assert [started] == store.lifecycle(after=loaded.id)
     assert [loaded] == store.lifecycle(type_="POLICY_LOADED")
     assert [refused] == store.lifecycle(tenant="globex")
+    reads = [happened(each, tenant="acme", time_us=T0 + 3) for each in (AUDIT_READ, POLICY_READ, CALL_REFUSED)]
+    store.append([], reads)
+    assert [refused, loaded, started] == store.lifecycle(without_calls=True)
+    assert [loaded] == store.lifecycle(tenant="acme", without_calls=True)
     with pytest.raises(RecordRefused):
         store.append([], [started])
 

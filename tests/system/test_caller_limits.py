@@ -283,6 +283,23 @@ def connect(request: pytest.FixtureRequest) -> Connect:
     return patiently(CONNECTS[request.param])
 
 
+def test_status_says_whom_a_limit_refused_and_how_often(server: Limited) -> None:
+    shop, other = server.caller(), server.caller()
+    server.limit(shop, CallLimit(PER_HOUR, 1))
+    shop.check()
+    for _ in range(3):
+        exhausted(shop.check)
+    other.check()
+
+    status = status_service_pb2_grpc.StatusServiceStub(other.channel)
+    told = status.GetStatus(status_service_pb2.GetStatusRequest(), timeout=DEADLINE_S)
+    assert [("calls", "caller rate", 3)] == [
+        (each.calls, each.reason, each.refused) for each in told.limits_hit if each.caller == shop.name
+    ]
+    assert all(told.started_us < each.last_us <= time.time_ns() // 1_000 for each in told.limits_hit)
+    assert other.name not in {each.caller for each in told.limits_hit}
+
+
 def test_the_client_tries_again_when_it_is_told_to(server: Limited, connect: Connect) -> None:
     shop = server.caller()
     server.limit(shop, CallLimit(4, 1))

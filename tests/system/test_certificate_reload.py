@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from ipaddress import IPv4Address
 from pathlib import Path
 from threading import Event, Thread
 from time import monotonic
@@ -130,6 +131,23 @@ def test_renewed_certificate_serves_without_a_dropped_call(
                 other.guard(*BOB_VIEWS)
         before = answers()
         until(lambda: answers() > before, "the first connection goes on")
+
+
+def test_status_says_when_the_certificate_of_the_server_ends(
+    server: Server, served: ServedFiles, authority: Authority
+) -> None:
+    tls = authority.caller(authority.signed("caller", "caller.acme.example"))
+    with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as client:
+        assert end_of(served.cert) == client.status().certificate_expires_us
+        first = end_of(served.cert)
+        served.take(authority.issued("short", [x509.IPAddress(IPv4Address("127.0.0.1"))], lifetime_s=3_600))
+        assert end_of(served.cert) < first
+        until(lambda: client.status().certificate_expires_us == end_of(served.cert), "the end of the renewed one")
+
+
+def end_of(cert: Path) -> int:
+    """In microseconds since the Unix epoch."""
+    return int(x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc.timestamp() * 1e6)
 
 
 def test_certificate_without_its_key_keeps_the_last_good_one(

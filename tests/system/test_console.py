@@ -77,6 +77,38 @@ def test_page_and_each_of_its_tables_answer(browser: TestClient, paths: dict[str
             assert table(browser, path, name), (path, name)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page_is_made_anew_and_stored_by_no_browser(
+    browser: TestClient, paths: dict[str, list[str]], page: Any
+) -> None:
+    for path in paths[page.name]:
+        answer = browser.get(path, headers={"if-none-match": "*"})
+
+        assert answer.status_code in {200, 400}
+        assert answer.headers["cache-control"] == "no-store"
+        assert "etag" not in answer.headers
+
+
+def test_page_that_is_opened_again_leaves_its_records_again(browser: TestClient, client: Client) -> None:
+    def records() -> int:
+        return len([*client.list_records(RecordFilter(tenant="acme", principal="user:opened-twice"))])
+
+    for expected in (1, 2):
+        browser.get("/t/acme/where?p=user:opened-twice")
+        assert expected == records()
+
+
+def test_scripts_and_styles_are_stored_and_named_by_their_content(browser: TestClient) -> None:
+    named = set(re.findall(r'"((?:\.\./)*static/[^"]*)"', browser.get("/t/acme/live").text))
+
+    assert {"style.css", "page.js", "feed.js", "icon.svg"} == {each.rpartition("/")[2] for each in named}
+    for each in named:
+        answer = browser.get(f"/t/acme/{each}")
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert 404 == browser.get("/static/style.css").status_code
+
+
 def _names_of_tables(html: str) -> list[str]:
     return [part.partition('"')[0] for part in html.split("csv=")[1:]]
 
@@ -168,14 +200,21 @@ def test_decisions_are_filtered_and_each_has_a_page(browser: TestClient, paths: 
 
 
 def test_denials_leave_out_what_people_ask_to_explain(browser: TestClient, client: Client) -> None:
-    def total() -> int:
-        return sum(int(each["denials"]) for each in table(browser, "/t/acme/denials", "hours"))
+    def totals() -> dict[str, int]:
+        return {
+            name: sum(int(each["denials"]) for each in table(browser, "/t/acme/denials", name))
+            for name in ("hours", "reasons", "callers")
+        }
 
-    before = total()
-    client.explain("acme", *ASKED)
-    assert before == total()
     client.check("acme", *ASKED)
-    assert before + 1 == total()
+    before = totals()
+    client.explain("acme", *ASKED)
+    assert {**before, "callers": before["callers"] + 1} == totals()
+    client.check("acme", *ASKED)
+    assert {name: total + 1 for name, total in before.items()} == {**totals(), "callers": totals()["callers"] - 1}
+    html = browser.get("/t/acme/denials").text
+    for each in ("principals", "callers"):
+        assert f"Explanations count here too: the server does not count {each} by question." in html
 
 
 def test_unknown_tenant_and_unknown_page_have_one_text(browser: TestClient) -> None:

@@ -26,6 +26,7 @@ from remit.console.login.provider_login import RECENT_S, SESSION_COOKIE, START_C
 from remit.console.login.sessions import IDLE_S, WHOLE_S, Sessions
 from remit.console.options import ConsoleOptions
 from remit.console.person import token_of_person
+from remit.console.static_files import StoredFiles
 from remit.v1.status_service_pb2 import TENANT_STATE_PINNED, TENANT_STATE_SERVING
 
 ROOT = "https://console.acme.example/"
@@ -162,7 +163,7 @@ def test_nobody_sees_a_page_before_login(browser: TestClient) -> None:
         )
     script = browser.get("/t/acme", headers={**OWN, "sec-fetch-mode": "cors"})
     assert (401, "Log in first.\n") == (script.status_code, script.text)
-    assert browser.get("/static/style.css").status_code == 200
+    assert browser.get(f"/{StoredFiles().path}/style.css").status_code == 200
 
 
 def test_login_goes_back_to_the_page_that_was_asked_for(world: World, browser: TestClient) -> None:

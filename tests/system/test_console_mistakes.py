@@ -325,7 +325,7 @@ def test_record_of_a_page_leads_back_to_its_question(world: World, question: str
     assert not re.findall(r"<a [^>]*>\s*(?:<code>)?<bdi></bdi>", record)
 
 
-def test_refused_calls_are_summed_by_the_right_that_is_missing(tmp_path: Path) -> None:
+def test_refused_calls_are_summed_by_the_right_that_is_missing_and_by_the_limit(tmp_path: Path) -> None:
     """The server writes refusals each minute, and when it stops."""
     authority = Authority(tmp_path, trustme.CA())
     policies = Path(shutil.copytree(POLICIES, tmp_path / "policies", ignore=shutil.ignore_patterns("tests")))
@@ -335,7 +335,9 @@ def test_refused_calls_are_summed_by_the_right_that_is_missing(tmp_path: Path) -
         *(f"g, service:dns/eve.example.org, role:{role}, _callers" for role in ("reader", "auditor", "operator")),
     )
     bindings.write_text("\n".join([bindings.read_text(), *rights, ""]))
-    flags = authority.server_flags(*authority.signed("server", "127.0.0.1"))
+    limits = tmp_path / "identities.yaml"
+    limits.write_text("limits: {'service:dns/shop.example.org': {rate: 0.001, burst: 30}}\n")
+    flags = (*authority.server_flags(*authority.signed("server", "127.0.0.1")), "--identities", str(limits))
     server = Server(tmp_path / "server", *flags, policies=policies)
     shop, eve = (authority.caller(authority.signed(name, f"{name}.example.org")) for name in ("shop", "eve"))
     with server:
@@ -350,12 +352,25 @@ def test_refused_calls_are_summed_by_the_right_that_is_missing(tmp_path: Path) -
             html = browser.get("/callers").text
             causes = rows_of(browser, "/callers", "causes")
             (refused,) = rows_of(browser, "/callers", "refused")
+            assert "they are counted below" in html
+            assert "No call was refused." in html
+            with Client(server.target, timeout_s=DEADLINE_S, tls=shop) as client:
+                for _ in range(30):
+                    client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+                for _ in range(2):
+                    with pytest.raises(DecisionUnavailable, match="RESOURCE_EXHAUSTED"):
+                        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+            limited = [each for each in rows_of(browser, "/callers", "limits") if each["caller"]]
+            overview = browser.get("/").text
 
     assert [{"right": "EXPLAIN", "tenant": "acme", "times": "3"}] == causes
     assert ("service:dns/shop.example.org", "EXPLAIN") == (refused["caller"], refused["right that is missing"])
     asked = "p=service%3Adns%2Fshop.example.org&a=EXPLAIN&k=REMIT&ns=acme"
     assert f"t/_callers/explain?{asked}" in {each.removeprefix("./") for each in links_of(html)}
-    assert "remit_calls_refused_total" in html
+    assert [("service:dns/shop.example.org", "calls", "caller rate", "2")] == [
+        (each["caller"], each["calls"], each["limit"], each["times"]) for each in limited
+    ]
+    assert "certificate until" in overview
 
 
 def test_rows_of_run_time_lead_to_their_text_and_to_whom_they_name(tmp_path: Path, untested: Path) -> None:

@@ -126,9 +126,13 @@ def test_lists_across_tenants_are_filtered(house: House) -> None:
         told = client.status()
         assert ["acme"] == [each.tenant for each in told.tenants]
         assert not told.HasField("audit")
+        assert 0 == told.certificate_expires_us
+        assert [] == [*told.limits_hit]
         assert "" == told.tree_revision
     with house.client(ONCALL) as client:
-        assert {"acme", "globex", "_instance", "_callers"} == {each.tenant for each in client.status().tenants}
+        told = client.status()
+        assert {"acme", "globex", "_instance", "_callers"} == {each.tenant for each in told.tenants}
+        assert told.certificate_expires_us
 
 
 def test_rights_that_do_not_load_leave_the_last_ones_in_force(house: House) -> None:

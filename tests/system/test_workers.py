@@ -35,6 +35,7 @@ from remit.v1.status_service_pb2 import GetStatusRequest, GetStatusResponse, Ten
 NODES = ["node-1.w1", "node-1.w2", "node-1.w3"]
 THREE = ("--workers", "3")
 EACH = 3
+FULL = grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.fixture
@@ -218,6 +219,31 @@ def test_each_worker_reports_the_state_of_all(busy: tuple[Server, set[bytes]]) -
     assert 0 == shown.returncode
     assert 3 == len(re.findall(r"^node-1\.w\d\tSERVING\t", shown.stdout, re.MULTILINE))
     assert 1 == shown.stdout.count("answered this")
+
+
+def test_calls_that_a_limit_refused_are_those_of_all_workers_together(
+    serve: Callable[..., Server], untested: Path, tmp_path: Path
+) -> None:
+    identities = tmp_path / "identities.yaml"
+    identities.write_text("tenant_limits: {acme: {rate: 0.001, burst: 1}}\n")
+    server = serve("--workers", "2", "--identities", str(identities), policies=untested)
+    refused: Counter[str] = Counter()
+
+    def both_refused() -> bool:
+        with server.channel() as channel:
+            node = status_over(channel).node
+            for _ in range(2):
+                refused[node] += access_of(channel).Check.future(check(), timeout=DEADLINE_S).code() is FULL
+        return len(+refused) == 2
+
+    def shown() -> list[tuple[str, str, str, int]]:
+        return [(each.caller, each.calls, each.reason, each.refused) for each in status(server).limits_hit]
+
+    until(both_refused, "each worker refused a call")
+    expected = [("anonymous", "calls", "tenant rate", refused.total())]
+    until(lambda: shown() == expected, f"{expected}, not {shown()}")
+    printed = remit("status", "--target", server.target).stdout
+    assert f"\nanonymous\tcalls\ttenant rate\t{refused.total()}\t" in printed
 
 
 def test_purge_deletes_from_all_files(serve: Callable[..., Server], untested: Path) -> None:

@@ -869,8 +869,10 @@ class AsyncClient(AsyncTransport):
         oldest_first: bool = False,
         after: str = "",
         page_size: int = 0,
+        without_calls: bool = False,
     ) -> AsyncIterator[audit_service_pb2.LifecycleRecord]:
-        """Events other than decisions, in pages like `list_records`."""
+        """Events other than decisions, in pages like `list_records`. `without_calls` leaves out what callers cause at will:
+        reads and refused calls."""
         return self._walk(
             audit.list_lifecycle(
                 tenant,
@@ -881,6 +883,7 @@ class AsyncClient(AsyncTransport):
                 oldest_first=oldest_first,
                 after=after,
                 page_size=page_size,
+                without_calls=without_calls,
             )
         )
 

@@ -714,8 +714,10 @@ class AsyncTenantClient:
         oldest_first: bool = False,
         after: str = "",
         page_size: int = 0,
+        without_calls: bool = False,
     ) -> AsyncIterator[audit_service_pb2.LifecycleRecord]:
-        """Events other than decisions, in pages like `list_records`."""
+        """Events other than decisions, in pages like `list_records`. `without_calls` leaves out what callers cause at will:
+        reads and refused calls."""
         return self._client.list_lifecycle(
             self._tenant,
             type=type,
@@ -725,6 +727,7 @@ class AsyncTenantClient:
             oldest_first=oldest_first,
             after=after,
             page_size=page_size,
+            without_calls=without_calls,
         )
 
     def list_heads(self, *, page_size: int = 0) -> AsyncIterator[audit_service_pb2.ChainHead]:

@@ -86,6 +86,7 @@ class AsyncTransport:
         tls: MutualTls | None = None,
         server_ca: Path | str | None = None,
         token: Token | None = None,
+        act_for: Token | None = None,
         cache: int = 0,
     ) -> None:
         """`target` is `HOST:PORT`, or a name of gRPC's such as `dns:///HOST:PORT`; or `http://HOST:PORT` or
@@ -97,6 +98,9 @@ class AsyncTransport:
         certificate. `token` is a token, or a function that returns one before each call and must not wait long. When a
         PEM file changes, new calls use a new connection.
 
+        `act_for` is the person for whom this client asks, `user:ID`, or a function that returns one before each call. The
+        client's own credential needs the right ACT_FOR; calls then have the rights that both have.
+
         `cache`: how many answers of `check`, `check_reach` and their guards are kept. They are returned again while the
         server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
         keeps none.
@@ -104,9 +108,13 @@ class AsyncTransport:
         Raises ValueError if the target is none of them, or if the arguments contradict each other, OSError if a file
         cannot be read or if the files do not fit, and ImportError if the target needs a package that is not installed.
         """
+        if cache and callable(act_for):
+            raise ValueError("one person would get the answers of another: leave `cache` or `act_for` out")
         self._timeout_s = timeout_s
         self._closing: set[asyncio.Task[None]] = set()
-        self._links = ChannelLinks(target, grpc.aio, self._close_later, tls=tls, server_ca=server_ca, token=token)
+        self._links = ChannelLinks(
+            target, grpc.aio, self._close_later, tls=tls, server_ca=server_ca, token=token, act_for=act_for
+        )
         self._cache = DecisionCache(cache) if cache else None
         self._watch = AsyncRevisionWatch(self._links, self._cache) if self._cache is not None else None
 

@@ -76,6 +76,7 @@ def list_lifecycle(
     oldest_first: bool = False,
     after: str = "",
     page_size: int = 0,
+    without_calls: bool = False,
 ) -> Pages[messages.LifecycleRecord]:
     def page(token: str) -> ClientCall[messages.ListLifecycleResponse, ResultPage[messages.LifecycleRecord]]:
         return ClientCall(
@@ -89,6 +90,7 @@ def list_lifecycle(
                 after=after,
                 page_size=page_size,
                 page_token=token,
+                without_calls=without_calls,
             ),
             lambda response: ResultPage(response.records, response.next_page_token),
         )

@@ -64,6 +64,7 @@ class ChannelLinks(Forkable):
         tls: MutualTls | None,
         server_ca: Path | str | None,
         token: Token | None,
+        act_for: Token | None = None,
     ) -> None:
         """`channels` is the module that makes channels, `grpc` or `grpc.aio`; `close` closes one that no call uses.
 
@@ -78,11 +79,14 @@ class ChannelLinks(Forkable):
             raise ValueError("`tls` names the server's authority already: leave `server_ca` out")
         if token is not None and tls is None and server_ca is None:
             raise ValueError("a token goes over TLS only: name `tls` or `server_ca`")
+        if act_for is not None and tls is None and token is None:
+            raise ValueError("who acts for others shows a credential: name `tls` or `token`")
         self._tls = ServerTls(server_ca) if server_ca is not None else tls
         if self._http is not None:
             self._http.check(has_tls=self._tls is not None)
             self._over_http = _channel_over_http(target, asynchronous=channels is grpc.aio)
         self._token = token
+        self._act_for = act_for
         self._probe = ConnectionProbe.of(target.removeprefix(DNS_SCHEME), self._tls) if self._http is None else None
         self._close = close
         self._closed = False
@@ -152,20 +156,15 @@ class ChannelLinks(Forkable):
             self._close(link.channel)
 
     def metadata(self) -> Metadata:
-        """What each call carries. Raises DecisionUnavailable if there is no token."""
-        if self._token is None:
+        """What each call carries. Raises DecisionUnavailable if there is no token, or nobody to act for."""
+        if self._token is None and self._act_for is None:
             return None
-        try:
-            token: Any = self._token if isinstance(self._token, str) else self._token()
-        except Exception as error:
-            raise DecisionUnavailable("UNAUTHENTICATED", f"there is no token: {error}") from error
-        if not isinstance(token, str) or not _TOKEN(token):
-            # grpcio would quote it.
-            raise DecisionUnavailable(
-                "UNAUTHENTICATED",
-                f"the token is none: expected 1 to {_LONGEST_TOKEN} printable characters without blanks",
-            )
-        return (("authorization", f"Bearer {token}"),)
+        found: list[tuple[str, str]] = []
+        if self._token is not None:
+            found.append(("authorization", f"Bearer {_text_of(self._token, 'token')}"))
+        if self._act_for is not None:
+            found.append(("remit-act-for", _text_of(self._act_for, "person")))
+        return tuple(found)
 
     def cause(self, error: grpc.RpcError) -> str:
         """Why there is no connection; '' if the error says it, or if that is unknown. Waits for the network."""
@@ -279,3 +278,18 @@ def _stamps(files: Iterable[Path | str]) -> tuple[tuple[int, ...], ...]:
         else:
             found.append((stamp.st_dev, stamp.st_ino, stamp.st_size, stamp.st_mtime_ns, stamp.st_ctime_ns))
     return tuple(found)
+
+
+def _text_of(given: Token, what: str) -> str:
+    """Raises DecisionUnavailable if there is none."""
+    try:
+        text: Any = given if isinstance(given, str) else given()
+    except Exception as error:
+        raise DecisionUnavailable("UNAUTHENTICATED", f"there is no {what}: {error}") from error
+    if not isinstance(text, str) or not _TOKEN(text):
+        # grpcio would quote it.
+        raise DecisionUnavailable(
+            "UNAUTHENTICATED",
+            f"the {what} is none: expected 1 to {_LONGEST_TOKEN} printable characters without blanks",
+        )
+    return text

@@ -842,8 +842,10 @@ class Client(SyncTransport):
         oldest_first: bool = False,
         after: str = "",
         page_size: int = 0,
+        without_calls: bool = False,
     ) -> Iterator[audit_service_pb2.LifecycleRecord]:
-        """Events other than decisions, in pages like `list_records`."""
+        """Events other than decisions, in pages like `list_records`. `without_calls` leaves out what callers cause at will:
+        reads and refused calls."""
         return self._walk(
             audit.list_lifecycle(
                 tenant,
@@ -854,6 +856,7 @@ class Client(SyncTransport):
                 oldest_first=oldest_first,
                 after=after,
                 page_size=page_size,
+                without_calls=without_calls,
             )
         )
 

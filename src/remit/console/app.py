@@ -10,7 +10,6 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
 from remit.client import DecisionUnavailable
@@ -19,7 +18,8 @@ from remit.console.guard import Guard
 from remit.console.login.admission import Admission
 from remit.console.options import ConsoleOptions
 from remit.console.pages import PAGES
-from remit.console.render import THEME_COOKIE, THEMES, Renderer, static_folder
+from remit.console.render import THEME_COOKIE, THEMES, Renderer
+from remit.console.static_files import StoredFiles
 from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
 from remit.core.names import INSTANCE, is_tenant
@@ -39,7 +39,8 @@ _STATUSES: Final = {
 
 def application(console: ConsoleOptions, pages: Sequence[WebPage] = PAGES) -> ASGIApp:
     entrance = console.entrance
-    renderer = Renderer(pages, console.target)
+    static = StoredFiles()
+    renderer = Renderer(pages, console.target, static.path)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -67,7 +68,7 @@ def application(console: ConsoleOptions, pages: Sequence[WebPage] = PAGES) -> AS
                 for page in pages
             ),
             Route("/theme", choose_theme, methods=["POST"]),
-            Mount("/static", StaticFiles(directory=static_folder())),
+            Mount(f"/{static.path}", static),
         ],
         middleware=[Middleware(Admission, entrance=entrance, renderer=renderer)] if entrance is not None else [],
         exception_handlers={404: unknown, 500: broken},
@@ -98,12 +99,27 @@ def _endpoint(console: ConsoleOptions, renderer: Renderer, page: WebPage) -> Cal
         except DecisionUnavailable as error:
             if console.entrance is not None and error.code == "UNAUTHENTICATED":
                 return console.entrance.refused(request)
+            if error.code == "PERMISSION_DENIED" and await _sees_status(visit):
+                text = f"You lack a right: {error.message}."
+                return renderer.message(request, "You may not see this", text, status=403)
             return _no_answer(renderer, request, error)
         if isinstance(view, str):
             return RedirectResponse("../" * (request.url.path.count("/") - 1) + view, 303)
         return renderer.page(request, page, view, words)
 
     return answer
+
+
+async def _sees_status(visit: Visit) -> bool:
+    """Whether the person knows already that the page's tenant exists; of other pages, whether the person sees any tenant."""
+    try:
+        if visit.tenant:
+            await visit.status()
+        else:
+            await visit.client.status()
+    except DecisionUnavailable:
+        return False
+    return True
 
 
 async def suggestions(visit: Visit) -> dict[str, list[str]]:

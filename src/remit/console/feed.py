@@ -86,7 +86,7 @@ class Feed:
     async def _require(self, tenant: str) -> None:
         """Asks the server whether this person may read the decisions of the tenant, once in a while."""
         of = PERSON.get(None)
-        person = hashlib.sha256(of.token.encode() if of is not None else b"").digest(), tenant
+        person = hashlib.sha256(f"{of.principal} {of.token}".encode() if of is not None else b"").digest(), tenant
         if self._allowed_until.get(person, 0) > time.monotonic():
             return
         self._allowed_until.pop(person, None)

@@ -15,6 +15,8 @@ class Person:
     """The access token. Each call to the server carries it."""
     recent: bool
     """Whether the person proved within the last minutes who they are."""
+    principal: str = ""
+    """Whom calls are made for, where the server takes no tokens of the provider; '' where it does."""
 
 
 PERSON: Final[ContextVar[Person]] = ContextVar("person")
@@ -23,6 +25,11 @@ PERSON: Final[ContextVar[Person]] = ContextVar("person")
 def token_of_person() -> str:
     """For `AsyncClient(token=...)`. Raises LookupError outside a request of somebody who is logged in."""
     return PERSON.get().token
+
+
+def principal_of_person() -> str:
+    """For `AsyncClient(act_for=...)`. Raises LookupError as above."""
+    return PERSON.get().principal
 
 
 class RecentLoginNeededError(Exception):

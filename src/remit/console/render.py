@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -19,7 +18,8 @@ THEME_COOKIE: Final = "remit-theme"
 
 
 class Renderer:
-    def __init__(self, pages: Sequence[WebPage], target: str) -> None:
+    def __init__(self, pages: Sequence[WebPage], target: str, static: str) -> None:
+        """`static` is the path of scripts and styles, relative to the console's root."""
         self._pages = pages
         self._target = target
         self._templates = Environment(
@@ -31,7 +31,7 @@ class Renderer:
         )
         self._templates.filters["shown"] = shown
         self._templates.filters["time"] = time_text
-        self._templates.globals.update(link_to=link_to, tenant_link=tenant_link)
+        self._templates.globals.update(link_to=link_to, tenant_link=tenant_link, static=static)
 
     def page(
         self,
@@ -97,7 +97,3 @@ class Renderer:
             if page.label and page.of_tenant == of_tenant:
                 groups.setdefault(page.group, []).append(page)
         return groups
-
-
-def static_folder() -> str:
-    return str(files("remit.console") / "static")

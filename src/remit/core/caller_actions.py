@@ -34,6 +34,8 @@ class CallerAction(StrEnum):
     """Changes which revision serves."""
     BIND = "BIND"
     """Grants and revokes rows at run time, for whomever the caller names."""
+    ACT_FOR = "ACT_FOR"
+    """Names the person for whom a call is made. The call has the rights that both have."""
 
     @property
     def bit(self) -> int:
@@ -70,9 +72,10 @@ INSTANCE_KIND: Final = Word("REMIT_INSTANCE")
 """Asked without a namespace: `_instance`, `_callers`, and what concerns all tenants at once."""
 
 _ACTIONS: Final = frozenset(Word(action) for action in CallerAction)
+_OF_INSTANCE: Final = frozenset({Word(CallerAction.ACT_FOR)})
 CALLERS_VOCABULARY: Final = Vocabulary(
     {
-        TENANT_KIND: Kind(TENANT_KIND, KindClass.NAMESPACE, _ACTIONS),
+        TENANT_KIND: Kind(TENANT_KIND, KindClass.NAMESPACE, _ACTIONS - _OF_INSTANCE),
         INSTANCE_KIND: Kind(INSTANCE_KIND, KindClass.TENANT, _ACTIONS),
     }
 )
@@ -87,6 +90,11 @@ def actions_of(question: QuestionType) -> tuple[CallerAction, ...]:
 def actions_in(mask: int) -> list[CallerAction]:
     """The actions whose bits a mask of rights has."""
     return [action for action in CallerAction if mask & action.bit]
+
+
+def actions_about(kind: Word) -> list[CallerAction]:
+    """The actions of one of the two kinds."""
+    return [action for action in CallerAction if Word(action) in CALLERS_VOCABULARY.kinds[kind].actions]
 
 
 def asked_about(tenant: Tenant | None) -> tuple[Word, Namespace]:

@@ -14,6 +14,7 @@ import structlog
 
 from remit.rpc.errors import CrowdedError, ShareError
 from remit.service.compute_turns import ComputeTurns
+from remit.service.limits_hit import LimitsHit
 from remit.service.metrics import Metrics
 
 SILENT_CALLS: Final = 1_024
@@ -250,14 +251,16 @@ class CallClasses:
 class Refusals:
     """Counts calls that were refused for lack of a place, and logs them from time to time."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, hit: LimitsHit) -> None:
         self._metrics = metrics
+        self._hit = hit
         self._mutex = Lock()
         self._since: dict[tuple[str, str], int] = {}
         self._silent_until = 0.0
 
     def add(self, calls: str, reason: str, caller: str) -> None:
         self._metrics.refused(calls, reason)
+        self._hit.add(calls, reason, caller)
         with self._mutex:
             self._since[calls, reason] = self._since.get((calls, reason), 0) + 1
             now = time.monotonic()

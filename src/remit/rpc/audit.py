@@ -142,6 +142,7 @@ class AuditServicer(audit_service_pb2_grpc.AuditServiceServicer):
                 after=after,
                 limit=size,
                 newest_first=not request.oldest_first,
+                without_calls=request.without_calls,
             )
         found = [each for each in found if until is None or each.id <= until]
         response = messages.ListLifecycleResponse(records=map(lifecycle_to, found))

@@ -345,7 +345,7 @@ class CallBoundary:
     ) -> None:
         """Gives the call a place, and answers it by `at_once` or gives it a thread."""
         calls = method.calls
-        who = asking.principal
+        who = asking.counted
         try:
             self._enter(method, who, call)
         except CrowdedError as error:
@@ -432,13 +432,13 @@ class CallBoundary:
         weight = len(request.questions) if method.batch else method.weight
         try:
             if method.batch:
-                self._limited.charge(asking.principal, weight)
+                self._limited.charge(asking.counted, weight)
             if method.demand is not None:
                 tenant = method.demand.require(self._rights, asking, request)
                 if weight and tenant:
                     self._limited.enter_tenant(tenant, weight, hold, counts=method.counts)
         except LimitError as error:
-            self._refusals.add(method.calls.places.calls, error.reason, asking.principal)
+            self._refusals.add(method.calls.places.calls, error.reason, asking.counted)
             raise
         return request
 
@@ -450,7 +450,8 @@ class CallBoundary:
 
     def _require_same(self, credential: Credential, asking: Caller) -> None:
         """Raises CredentialRefusedError if the credential does not name this caller any more."""
-        if self._identities.caller_of(credential).principal != asking.principal:
+        found = self._identities.caller_of(credential)
+        if (found.principal, found.actor) != (asking.principal, asking.actor):
             raise CredentialRefusedError(f"a stream of `{asking.principal}`, whose credential names another caller now")
 
     def _log_cause(self, error: Exception) -> None:
@@ -464,7 +465,7 @@ class CallBoundary:
     @contextmanager
     def _place(self, method: CallMethod, *, placed: bool) -> Iterator[HasPlaces]:
         """Takes a place, unless the call has one already."""
-        hold = CallPlaces(caller.get().principal)
+        hold = CallPlaces(caller.get().counted)
         try:
             if not placed:
                 self._enter(method, hold.caller, hold)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import NameOID
 
 from remit.core.errors import InvalidNameError
-from remit.core.names import quote
+from remit.core.names import is_principal, quote
 from remit.rpc.call_context import CallContext
 from remit.service.callers import ANONYMOUS, Caller
 from remit.service.identities.certificate_names import CertificateName, NameType
@@ -26,6 +26,8 @@ from remit.service.identities.identities import Identities
 from remit.service.identities.live import LiveIdentities
 
 AUTHORIZATION: Final = "authorization"
+ACT_FOR: Final = "remit-act-for"
+"""The metadata that names the person for whom a call is made."""
 LONGEST_TOKEN: Final = 8192
 """Characters of the value of `authorization`."""
 _CERTIFICATES: Final = 4096
@@ -76,6 +78,8 @@ class Credential(NamedTuple):
     """PEM; empty without a certificate."""
     token: str
     """Without its scheme; '' without a token."""
+    person: str = ""
+    """For whom the call is made; '' if for the caller itself."""
 
 
 _NOTHING: Final = Credential(b"", "")
@@ -116,35 +120,45 @@ class CallerIdentities:
         tokens: Callable[[], VerifiesTokens | None] = lambda: None,
         *,
         authenticated: bool,
+        require_act_for: Callable[[Caller], None],
     ) -> None:
-        """`authenticated`: the server has TLS. `tokens` gives the verifier of JWTs; None if there is none."""
+        """`authenticated`: the server has TLS. `tokens` gives the verifier of JWTs; None if there is none.
+        `require_act_for` raises ForbiddenError for a caller that may not act for others."""
         self._identities = identities
         self._tokens = tokens
         self._authenticated = authenticated
+        self._require_act_for = require_act_for
         self._mapped: dict[int, _Mapped] = {}
         """By the identity of the verified token: the verifier gives the same object for the same token."""
 
     def credential_of(self, context: CallContext) -> Credential:
         """Raises CredentialRefusedError if the call shows no credential, or one in a wrong way."""
-        token = _token_in(context.invocation_metadata())
+        token, person = _token_and_person(context.invocation_metadata())
         if not self._authenticated:
-            if token:
-                raise CredentialRefusedError("a token without TLS")
+            if token or person:
+                raise CredentialRefusedError("a token or a person without TLS")
             return _NOTHING
         for pem in context.auth_context().get("x509_pem_cert", ()):
-            return Credential(pem, token)
+            return Credential(pem, token, person)
         if not token:
             raise CredentialRefusedError("neither a certificate nor a token")
-        return Credential(b"", token)
+        return Credential(b"", token, person)
 
     def caller_of(self, credential: Credential, *, may_wait: bool = True) -> Caller:
         """Who shows the credential now.
 
-        Raises CredentialRefusedError, KeysAwayError, and UnverifiedTokenError if `may_wait` is False and the token must
-        be verified first.
+        Raises CredentialRefusedError, KeysAwayError, UnverifiedTokenError if `may_wait` is False and the token must be
+        verified first, and ForbiddenError if the call is made for a person by a caller that may not.
         """
         if not self._authenticated:
             return ANONYMOUS
+        found = self._own_caller(credential, may_wait=may_wait)
+        if not credential.person:
+            return found
+        self._require_act_for(found)
+        return Caller(credential.person, found.principal, found.principal)
+
+    def _own_caller(self, credential: Credential, *, may_wait: bool) -> Caller:
         identities = self._identities.current
         certificate = _certificate_in(credential.certificate) if credential.certificate else None
         if certificate is not None:
@@ -227,22 +241,43 @@ class CredentialLog:
         _log.warning("credential refused", cause=cause, calls=calls)
 
 
-def _token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str:
-    """The call's token; '' if there is none. Raises CredentialRefusedError."""
-    found: str | bytes | None = None
+def expires_s(pem: bytes) -> float:
+    """When the first certificate of a PEM file ends, in seconds since the Unix epoch; 0 if it cannot be read."""
+    try:
+        return _certificate_in(pem).expires_s
+    except CredentialRefusedError:
+        return 0
+
+
+def _token_and_person(metadata: Iterable[tuple[str, str | bytes]]) -> tuple[str, str]:
+    """The call's token, and for whom it is made; '' for what there is not. Raises CredentialRefusedError."""
+    token: str | bytes | None = None
+    person: str | bytes | None = None
     for key, value in metadata:
         if key == AUTHORIZATION:
-            if found is not None:
+            if token is not None:
                 raise CredentialRefusedError("two values of `authorization`")
-            found = value
-    if found is None:
-        return ""
+            token = value
+        elif key == ACT_FOR:
+            if person is not None:
+                raise CredentialRefusedError(f"two values of `{ACT_FOR}`")
+            person = value
+    return "" if token is None else _token_in(token), "" if person is None else _person_in(person)
+
+
+def _token_in(found: str | bytes) -> str:
     if len(found) > LONGEST_TOKEN:
         raise CredentialRefusedError(f"a value of `authorization` of more than {LONGEST_TOKEN} characters")
     matched = _BEARER(found) if isinstance(found, str) else None
     if matched is None:
         raise CredentialRefusedError("a value of `authorization` that is not `Bearer` and one token")
     return matched[1]
+
+
+def _person_in(person: str | bytes) -> str:
+    if not (isinstance(person, str) and person.startswith("user:") and is_principal(person)):
+        raise CredentialRefusedError(f"a value of `{ACT_FOR}` that is no person: expected `user:ID`")
+    return person
 
 
 def _refuse_certificate(certificate: _Certificate, identities: Identities) -> None:

@@ -80,7 +80,10 @@ class AuditReads:
         asked: dict[str, Any] = MessageToDict(request, preserving_proto_field_name=True)
         for name in _OF_A_PAGE:
             asked.pop(name, None)
-        detail = {"caller": caller.get().principal, "call": call, "asked": _bounded(asked)}
+        asking = caller.get()
+        detail = {"caller": asking.principal, "call": call, "asked": _bounded(asked)}
+        if asking.actor:
+            detail["via"] = asking.actor
         if behind:
             detail["behind"] = _bounded(behind)
         # A reader may invent a tenant: recording it would begin a new chain.

@@ -134,7 +134,7 @@ class Server:
         self.classes = classes = CallClasses(
             max_calls=settings.max_calls, threads=settings.threads, callers_have_names=authenticated
         )
-        refusals = Refusals(node.metrics)
+        refusals = Refusals(node.metrics, node.limits_hit)
         self.expiry = Expiry()
         threads = CallThreads(
             settings.threads,
@@ -149,7 +149,12 @@ class Server:
             node.metrics.registry,
             lambda: {**{each.calls: each.count for each in classes.limiters}, WITHOUT_MESSAGE: threads.silent},
         )
-        self._identities = CallerIdentities(node.identities, lambda: node.tokens.verifier, authenticated=authenticated)
+        self._identities = CallerIdentities(
+            node.identities,
+            lambda: node.tokens.verifier,
+            authenticated=authenticated,
+            require_act_for=lambda found: node.rights.require(found, CallerAction.ACT_FOR, EVERY_TENANT),
+        )
         self._deciding = set(ASKING_SERVICES)
         self.boundary = CallBoundary(
             node.metrics,
@@ -186,10 +191,11 @@ class Server:
         self._bindings = BindingServicer(node, call_timeout_s=settings.call_timeout_s)
         self._audit = AuditServicer(node, call_timeout_s=settings.call_timeout_s)
         operations, reflecting = classes.operations, classes.reflection
+        certificates = ServerCertificates.of(settings)
         add_to_server = partial(self.boundary.add, self._server)
         add_to_server(
             status_service_pb2_grpc.add_StatusServiceServicer_to_server,
-            StatusServicer(node, call_timeout_s=settings.call_timeout_s),
+            StatusServicer(node, certificates, call_timeout_s=settings.call_timeout_s),
             operations,
         )
         add_to_server(
@@ -223,7 +229,7 @@ class Server:
             reflection.ReflectionServicer(_SERVICES),
             reflecting,
         )
-        self.port = self._bind(settings)
+        self.port = self._bind(settings, certificates)
         self.metrics_port = serve_metrics(settings, node.metrics.registry, self.may_scrape, self.readiness)
 
     def decide_by(self, service: str, add: Callable[[Any, Any], None], servicer: object) -> None:
@@ -275,10 +281,9 @@ class Server:
         self.expiry.stop()
         return self._node.stop()
 
-    def _bind(self, settings: Settings) -> int:
+    def _bind(self, settings: Settings, certificates: ServerCertificates | None) -> int:
         """The port, on all addresses of `listen`."""
         host, port = split_address("listen", settings.listen)
-        certificates = ServerCertificates.of(settings)
 
         def add(address: str) -> int:
             if certificates is None:

@@ -1,7 +1,7 @@
 """The status service over gRPC."""
 
 from collections.abc import Collection
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import grpc
 
@@ -14,8 +14,11 @@ from remit.fleet.errors import PolicyStoreError
 from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc.call_context import caller
 from remit.rpc.errors import NoShadowError
+from remit.rpc.identity import expires_s
 from remit.rpc.read_limits import AuditReads
 from remit.service.callers import EVERY_TENANT
+from remit.service.certificates import ServerCertificates
+from remit.service.limits_hit import together
 from remit.service.node import ServerNode
 from remit.service.version import VERSION
 from remit.v1 import status_service_pb2 as messages
@@ -25,8 +28,10 @@ from remit.v1 import status_service_pb2_grpc
 class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
     """What this node serves, and its health."""
 
-    def __init__(self, node: ServerNode, *, call_timeout_s: float) -> None:
+    def __init__(self, node: ServerNode, certificates: ServerCertificates | None, *, call_timeout_s: float) -> None:
+        """`certificates` are those of the server; None without TLS."""
         self._node = node
+        self._certificates = certificates
         self._readers = AuditReads(node, call_timeout_s=call_timeout_s)
 
     def GetStatus(
@@ -51,6 +56,8 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
             ],
             audit=self._audit() if of_node else None,
             workers=self._workers() if of_node else (),
+            certificate_expires_us=self._certificate_expires_us() if of_node else 0,
+            limits_hit=self._limits_hit() if of_node else (),
             identities_error=self._identities_error() if of_node else "",
             policy_store=self._policy_store() if of_node else None,
         )
@@ -129,7 +136,31 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
     def _workers(self) -> list[messages.WorkerStatus]:
         own = self._node.report()
         told = [replace(own, restarts=each.restarts) if each.node == own.node else each for each in self._node.workers]
-        return [messages.WorkerStatus(**asdict(replace(each, error=self._cause(each.error)))) for each in told]
+        return [
+            messages.WorkerStatus(
+                node=each.node,
+                serving=each.serving,
+                restarts=each.restarts,
+                started_us=each.started_us,
+                policies=each.policies,
+                committed=each.committed,
+                error=self._cause(each.error),
+                behind=each.behind,
+            )
+            for each in told
+        ]
+
+    def _certificate_expires_us(self) -> int:
+        """Of the newest certificate, which new connections get."""
+        return 0 if self._certificates is None else int(expires_s(self._certificates.newest().cert) * 1e6)
+
+    def _limits_hit(self) -> list[messages.LimitHit]:
+        """Of all workers together."""
+        others = [each.limits_hit for each in self._node.workers if each.node != self._node.settings.node]
+        return [
+            messages.LimitHit(**hit._asdict(), **count._asdict())
+            for hit, count in together([self._node.limits_hit.counts(), *others])
+        ]
 
     def _audit(self) -> messages.AuditStatus:
         stats = self._node.journal.stats()

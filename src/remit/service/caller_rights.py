@@ -15,9 +15,18 @@ from remit.service.settings import Settings
 
 _EVERYTHING: Final = sum(action.bit for action in CallerAction)
 _WITHOUT_CALLERS: Final = _EVERYTHING & ~sum(
-    action.bit for action in (CallerAction.READ, CallerAction.AUDIT, CallerAction.PIN, CallerAction.BIND)
+    action.bit
+    for action in (
+        CallerAction.READ,
+        CallerAction.AUDIT,
+        CallerAction.PIN,
+        CallerAction.BIND,
+        CallerAction.ACT_FOR,
+    )
 )
 """What every caller may ask if nothing says otherwise: on loopback only."""
+_NEVER_FOR_ANOTHER: Final = CallerAction.PIN.bit | CallerAction.BIND.bit | CallerAction.ACT_FOR.bit
+"""Rights that nobody has who acts for another: what changes the server takes a credential of one's own."""
 _OPERATOR: Final = sum(
     action.bit for action in (CallerAction.STATUS, CallerAction.READ, CallerAction.WATCH, CallerAction.PIN)
 )
@@ -44,6 +53,7 @@ class CallerRights:
     - With TLS and without `_callers`, every caller may ask everything but READ, AUDIT, PIN and BIND.
     - With `_callers`, its policy decides.
     - `operators` and `auditors` add rights, so that no policy can lock out who runs the server.
+    - A caller that acts for a person has the rights that both have, and changes nothing.
     """
 
     def __init__(self, settings: Settings, live: LivePolicies) -> None:
@@ -59,13 +69,19 @@ class CallerRights:
 
     def mask(self, caller: Caller, tenant: str) -> int:
         """The rights of a caller about a tenant, as bits of `CallerAction`. The tenant '' stands for all at once."""
+        if caller.actor:
+            both = self._mask(caller.principal, tenant) & self._mask(caller.actor, tenant)
+            return both & ~_NEVER_FOR_ANOTHER
+        return self._mask(caller.principal, tenant)
+
+    def _mask(self, principal: str, tenant: str) -> int:
         if not self._named:
             return _EVERYTHING
         callers, known = self._live.tenants.get(CALLERS), self._known
         if callers is not known.callers or len(known.masks) >= _MASKS:
             # One assignment: what another thread computes by an older state stays with that state.
             self._known = known = _KnownRights(callers, {})
-        key = caller.principal, tenant
+        key = principal, tenant
         mask = known.masks.get(key)
         if mask is None:
             mask = known.masks[key] = self._computed(callers, *key)

@@ -16,6 +16,13 @@ class Caller(NamedTuple):
     """`service:ID` or `user:ID`, as in policies; `anonymous` without TLS."""
     via: str = ""
     """The credential's own name, if the principal does not show it."""
+    actor: str = ""
+    """The caller that acts for `principal`, and shows the credential. The call has the rights that both have."""
+
+    @property
+    def counted(self) -> str:
+        """Who holds places and has limits: whoever acts for others could invent their names."""
+        return self.actor or self.principal
 
 
 ANONYMOUS: Final = Caller("anonymous")

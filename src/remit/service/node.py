@@ -47,6 +47,7 @@ from remit.service.identities.live import LiveIdentities
 from remit.service.identities.live_tokens import LiveTokens
 from remit.service.kept_revisions import KeptRevisions
 from remit.service.known_stores import KnownStores, place_of, refuse_gone
+from remit.service.limits_hit import LimitsHit
 from remit.service.metrics import Metrics
 from remit.service.metrics_at_scrape import watch_keys, watch_policies_and_audit, watch_policy_store, watch_shadow
 from remit.service.name_indexes import NameIndexes
@@ -92,6 +93,7 @@ class ServerNode:
         self.settings = settings = process.own
         self.rights = CallerRights(settings, live)
         self.refused_calls = RefusedCalls(self.remember, live)
+        self.limits_hit = LimitsHit()
         self.live = live
         self.metrics = metrics
         self.store = audit.store
@@ -230,6 +232,7 @@ class ServerNode:
             committed=stats.committed,
             error=stats.error,
             behind=self.behind(),
+            limits_hit=self.limits_hit.counts(),
         )
 
     def behind(self) -> tuple[str, ...]:

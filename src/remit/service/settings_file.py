@@ -14,7 +14,7 @@ _CONSOLE_FILES: Final = frozenset(
 )
 _CONSOLE_SETTINGS: Final = _CONSOLE_FILES | frozenset(
     f"console_{name}"
-    for name in ("listen", "public_url", "oidc_issuer", "oidc_client_id", "oidc_scopes", "oidc_audience")
+    for name in ("listen", "public_url", "oidc_issuer", "oidc_client_id", "oidc_scopes", "oidc_audience", "act_for")
 )
 CLIENT_SETTINGS: Final = _CONSOLE_SETTINGS | {"target", "tls_server_ca", "token_file"}
 """Settings of the commands that ask a server. They may stand in the file and in the environment of a server."""

@@ -591,6 +591,7 @@ class ListLifecycleRequest(_message.Message):
     AFTER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    WITHOUT_CALLS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Only records of this tenant. Empty: all records, also the records without a tenant."""
     type: _builtins.str
@@ -607,6 +608,8 @@ class ListLifecycleRequest(_message.Message):
     """As in ListRecordsRequest."""
     page_size: _builtins.int
     page_token: _builtins.str
+    without_calls: _builtins.bool
+    """Leaves out what callers cause at will: `AUDIT_READ`, `POLICY_READ` and `CALL_REFUSED`."""
     def __init__(
         self,
         *,
@@ -619,10 +622,11 @@ class ListLifecycleRequest(_message.Message):
         after: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        without_calls: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "node", b"node", "oldest_first", b"oldest_first", "page_size", b"page_size", "page_token", b"page_token", "since_us", b"since_us", "tenant", b"tenant", "type", b"type", "until_us", b"until_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "node", b"node", "oldest_first", b"oldest_first", "page_size", b"page_size", "page_token", b"page_token", "since_us", b"since_us", "tenant", b"tenant", "type", b"type", "until_us", b"until_us", "without_calls", b"without_calls"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

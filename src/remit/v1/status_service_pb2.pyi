@@ -241,6 +241,8 @@ class GetStatusResponse(_message.Message):
     WORKERS_FIELD_NUMBER: _builtins.int
     IDENTITIES_ERROR_FIELD_NUMBER: _builtins.int
     POLICY_STORE_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_EXPIRES_US_FIELD_NUMBER: _builtins.int
+    LIMITS_HIT_FIELD_NUMBER: _builtins.int
     node: _builtins.str
     """The node's name, as in its audit records."""
     version: _builtins.str
@@ -252,6 +254,10 @@ class GetStatusResponse(_message.Message):
     identities_error: _builtins.str
     """Why the newest version of the file `identities` does not count, with file, line and column, while the last good one
     does; empty if it counts. The same callers see it as see `AuditStatus.error`.
+    """
+    certificate_expires_us: _builtins.int
+    """When the certificate ends that the server shows to new connections, microseconds since the Unix epoch; 0
+    without TLS. The same callers see it as see `audit`.
     """
     @_builtins.property
     def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantStatus]: ...
@@ -267,6 +273,12 @@ class GetStatusResponse(_message.Message):
     def policy_store(self) -> Global___PolicyStoreStatus:
         """Where the policies come from; absent without a policy store."""
 
+    @_builtins.property
+    def limits_hit(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitHit]:
+        """Calls that a limit refused, which leave no record: of all workers together, the most first. The same callers see it
+        as see `audit`.
+        """
+
     def __init__(
         self,
         *,
@@ -279,14 +291,54 @@ class GetStatusResponse(_message.Message):
         workers: _abc.Iterable[Global___WorkerStatus] | None = ...,
         identities_error: _builtins.str = ...,
         policy_store: Global___PolicyStoreStatus | None = ...,
+        certificate_expires_us: _builtins.int = ...,
+        limits_hit: _abc.Iterable[Global___LimitHit] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "policy_store", b"policy_store"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "identities_error", b"identities_error", "node", b"node", "policy_store", b"policy_store", "started_us", b"started_us", "tenants", b"tenants", "tree_revision", b"tree_revision", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit", b"audit", "certificate_expires_us", b"certificate_expires_us", "identities_error", b"identities_error", "limits_hit", b"limits_hit", "node", b"node", "policy_store", b"policy_store", "started_us", b"started_us", "tenants", b"tenants", "tree_revision", b"tree_revision", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class LimitHit(_message.Message):
+    """Calls of one caller that one limit refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CALLER_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    LAST_US_FIELD_NUMBER: _builtins.int
+    caller: _builtins.str
+    """Empty for calls whose caller was not known yet, and for further callers once a worker tells 256 apart."""
+    calls: _builtins.str
+    """The class of the calls, as in the metric `remit_calls_refused_total`."""
+    reason: _builtins.str
+    """Which limit, as in that metric."""
+    refused: _builtins.int
+    """Since each worker started."""
+    last_us: _builtins.int
+    """When it refused the last one, microseconds since the Unix epoch."""
+    def __init__(
+        self,
+        *,
+        caller: _builtins.str = ...,
+        calls: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        refused: _builtins.int = ...,
+        last_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caller", b"caller", "calls", b"calls", "last_us", b"last_us", "reason", b"reason", "refused", b"refused"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitHit: _TypeAlias = LimitHit  # noqa: Y015
 
 @_typing.final
 class PolicyStoreStatus(_message.Message):

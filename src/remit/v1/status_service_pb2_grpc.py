@@ -54,7 +54,7 @@ class StatusServiceServicer:
     def GetStatus(self, request, context):
         """Returns the state of every tenant (or of one), of the audit store and of the node. Without a
         tenant, lists those about which the caller has the right STATUS. Diagnostics and the causes of failures need READ,
-        `audit`, `workers` and `tree_revision` STATUS across tenants.
+        `audit`, `workers`, `limits_hit` and other facts of the node STATUS across tenants.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

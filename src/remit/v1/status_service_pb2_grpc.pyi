@@ -36,7 +36,7 @@ class StatusServiceStub:
     GetStatus: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.GetStatusResponse]
     """Returns the state of every tenant (or of one), of the audit store and of the node. Without a
     tenant, lists those about which the caller has the right STATUS. Diagnostics and the causes of failures need READ,
-    `audit`, `workers` and `tree_revision` STATUS across tenants.
+    `audit`, `workers`, `limits_hit` and other facts of the node STATUS across tenants.
     """
     GetShadow: _grpc.UnaryUnaryMultiCallable[_status_service_pb2.GetShadowRequest, _status_service_pb2.GetShadowResponse]
     """Returns the decisions that the candidate of the setting `shadow` would change; FAILED_PRECONDITION if there is no
@@ -53,7 +53,7 @@ class StatusServiceAsyncStub(StatusServiceStub):
     GetStatus: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetStatusRequest, _status_service_pb2.GetStatusResponse]  # type: ignore[assignment]
     """Returns the state of every tenant (or of one), of the audit store and of the node. Without a
     tenant, lists those about which the caller has the right STATUS. Diagnostics and the causes of failures need READ,
-    `audit`, `workers` and `tree_revision` STATUS across tenants.
+    `audit`, `workers`, `limits_hit` and other facts of the node STATUS across tenants.
     """
     GetShadow: _aio.UnaryUnaryMultiCallable[_status_service_pb2.GetShadowRequest, _status_service_pb2.GetShadowResponse]  # type: ignore[assignment]
     """Returns the decisions that the candidate of the setting `shadow` would change; FAILED_PRECONDITION if there is no
@@ -73,7 +73,7 @@ class StatusServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_status_service_pb2.GetStatusResponse, _abc.Awaitable[_status_service_pb2.GetStatusResponse]]:
         """Returns the state of every tenant (or of one), of the audit store and of the node. Without a
         tenant, lists those about which the caller has the right STATUS. Diagnostics and the causes of failures need READ,
-        `audit`, `workers` and `tree_revision` STATUS across tenants.
+        `audit`, `workers`, `limits_hit` and other facts of the node STATUS across tenants.
         """
 
     @_abc_1.abstractmethod

@@ -15,12 +15,12 @@ from google.protobuf.message import Message
 from remit.rpc.boundary import BoundMethod, CallBoundary, CallMethod
 from remit.rpc.call_limits import Place
 from remit.rpc.expiry import Expiry
-from remit.rpc.identity import AUTHORIZATION
+from remit.rpc.identity import ACT_FOR, AUTHORIZATION
 from remit.rpc.traceparent import TRACEPARENT
 from remit.web.asgi import Receive, Scope
 from remit.web.refusal import RefusedCall
 
-_READ: Final = {AUTHORIZATION.encode(), TRACEPARENT.encode()}
+_READ: Final = {AUTHORIZATION.encode(), ACT_FOR.encode(), TRACEPARENT.encode()}
 """Headers that the boundary and the servicers read."""
 _DETAILS: Final = "grpc-status-details-bin"
 _AHEAD: Final = 8

@@ -102,6 +102,16 @@ def test_lifecycle_is_listed_by_type_and_node(log: Log, policies: Path) -> None:
     assert (2, True) == (told.exit_code, "--caller, --id is for decisions" in told.stderr)
 
 
+def test_lifecycle_is_listed_without_what_callers_cause(log: Log, policies: Path) -> None:
+    log.load(policies)
+    read = LifecycleRecord(DecisionIds().next(), T0, "n/reads", "AUDIT_READ", ACME, "", "{}")
+    log.store.append([], [read])
+    told = run("list", "--lifecycle", "--without-calls", "--json", "--audit", log.url)
+    assert ["POLICY_LOADED"] == [each["type"] for each in items(told)]
+    refused = run("list", "--without-calls", "--audit", log.url)
+    assert (2, True) == (refused.exit_code, "--without-calls is for lifecycle records" in refused.stderr)
+
+
 @pytest.mark.parametrize("command", ["list", "count", "follow"])
 @pytest.mark.parametrize(
     ("words", "told"),

@@ -26,7 +26,7 @@ def invitation() -> Invitation:
 @pytest.fixture
 def app(invitation: Invitation) -> Admission:
     inner = Starlette(routes=[*invitation.routes, Route("/", answer)])
-    return Admission(inner, entrance=invitation, renderer=Renderer((), "127.0.0.1:9090"))
+    return Admission(inner, entrance=invitation, renderer=Renderer((), "127.0.0.1:9090", "static"))
 
 
 @pytest.fixture

@@ -9,8 +9,10 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
+from remit.core.caller_actions import CallerAction
 from remit.rpc.identity import CallerIdentities, Credential, CredentialLog
 from remit.service.callers import ANONYMOUS, Caller
+from remit.service.errors import ForbiddenError
 from remit.service.identities.errors import (
     CredentialRefusedError,
     KeysAwayError,
@@ -84,7 +86,12 @@ def verifier() -> FakeVerifier:
 
 @pytest.fixture
 def callers(live: LiveIdentities, verifier: FakeVerifier) -> CallerIdentities:
-    return CallerIdentities(live, lambda: verifier, authenticated=True)
+    return CallerIdentities(live, lambda: verifier, authenticated=True, require_act_for=only_batch)
+
+
+def only_batch(caller: Caller) -> None:
+    if caller.principal != "service:batch":
+        raise ForbiddenError(caller, CallerAction.ACT_FOR, "")
 
 
 def cause_of(callers: CallerIdentities, credential: Credential) -> str:
@@ -95,7 +102,9 @@ def cause_of(callers: CallerIdentities, credential: Credential) -> str:
 
 
 def test_without_tls_every_caller_is_anonymous(live: LiveIdentities) -> None:
-    assert ANONYMOUS == CallerIdentities(live, authenticated=False).caller_of(Credential(b"", ""))
+    assert ANONYMOUS == CallerIdentities(live, authenticated=False, require_act_for=only_batch).caller_of(
+        Credential(b"", "")
+    )
 
 
 def test_renamed_certificate_keeps_its_own_name_as_via(callers: CallerIdentities, certificate: bytes) -> None:
@@ -147,7 +156,7 @@ def test_keys_that_are_away_are_no_refusal(callers: CallerIdentities) -> None:
 
 
 def test_token_without_a_verifier_is_refused(live: LiveIdentities) -> None:
-    callers = CallerIdentities(live, authenticated=True)
+    callers = CallerIdentities(live, authenticated=True, require_act_for=only_batch)
     assert "no row of `identities`" in cause_of(callers, Credential(b"", "service"))
 
 
@@ -167,3 +176,49 @@ def test_log_is_silent_about_a_cause_that_it_told_a_moment_ago() -> None:
                 log.add(f"cause {number}")
     assert 101 == len(lines)
     assert {"event": "credential refused", "cause": "other causes", "calls": 1, "log_level": "warning"} in lines
+
+
+class Call:
+    """A call without a certificate, that carries this metadata."""
+
+    def __init__(self, *metadata: tuple[str, str | bytes]) -> None:
+        self._metadata = metadata
+
+    def invocation_metadata(self) -> Any:
+        return self._metadata
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {}
+
+
+def test_who_acts_for_a_person_is_named_beside_the_person(callers: CallerIdentities) -> None:
+    credential = callers.credential_of(Call(("authorization", "Bearer opaque"), ("remit-act-for", "user:ann")))
+
+    found = callers.caller_of(credential)
+    assert Caller("user:ann", "service:batch", "service:batch") == found
+    assert "service:batch" == found.counted
+
+
+def test_who_may_not_act_for_others_is_refused_and_not_taken_for_itself(callers: CallerIdentities) -> None:
+    with pytest.raises(ForbiddenError, match="`service:jwt/kc/ci` may not ACT_FOR across tenants"):
+        callers.caller_of(Credential(b"", "service", "user:ann"))
+
+
+@pytest.mark.parametrize("person", ["", "ann", "user:", "service:ann", "group:ann", "user:ann user:bob", "USER:ann"])
+def test_name_of_no_person_is_refused(callers: CallerIdentities, person: str) -> None:
+    with pytest.raises(CredentialRefusedError) as refused:
+        callers.credential_of(Call(("authorization", "Bearer opaque"), ("remit-act-for", person)))
+    assert "`remit-act-for` that is no person" in refused.value.cause
+
+
+def test_two_persons_are_refused(callers: CallerIdentities) -> None:
+    twice = [("remit-act-for", "user:ann")] * 2
+    with pytest.raises(CredentialRefusedError) as refused:
+        callers.credential_of(Call(("authorization", "Bearer opaque"), *twice))
+    assert "two values of `remit-act-for`" == refused.value.cause
+
+
+def test_person_without_tls_is_refused(live: LiveIdentities) -> None:
+    callers = CallerIdentities(live, authenticated=False, require_act_for=lambda _: None)
+    with pytest.raises(CredentialRefusedError):
+        callers.credential_of(Call(("remit-act-for", "user:ann")))

@@ -65,7 +65,7 @@ def test_without_tls_everybody_may_do_everything() -> None:
 
 
 def test_without_callers_everybody_may_ask_but_not_read_audit_and_pin(world: World) -> None:
-    refused = {CallerAction.READ, CallerAction.AUDIT, CallerAction.PIN, CallerAction.BIND}
+    refused = {CallerAction.READ, CallerAction.AUDIT, CallerAction.PIN, CallerAction.BIND, CallerAction.ACT_FOR}
     for tenant in ("acme", "nowhere", "_instance", ""):
         assert {*CallerAction} - refused == world.allowed(SHOP, tenant)
 
@@ -88,7 +88,8 @@ def test_policy_of_callers_decides_by_tenant(world: World) -> None:
     )
     assert {CallerAction.CHECK, CallerAction.LIST} == world.allowed(SHOP, "acme")
     assert set() == world.allowed(SHOP, "globex") | world.allowed(SHOP, "_instance") | world.allowed(SHOP, "")
-    assert {*CallerAction} == world.allowed(BATCH, "acme") == world.allowed(BATCH, "nowhere")
+    of_tenants = {*CallerAction} - {CallerAction.ACT_FOR}
+    assert of_tenants == world.allowed(BATCH, "acme") == world.allowed(BATCH, "nowhere")
     assert set() == world.allowed(BATCH, "globex") | world.allowed(BATCH, "_instance") | world.allowed(
         BATCH, "_callers"
     )
@@ -196,3 +197,29 @@ def test_setting_that_names_no_caller_or_no_tenant_is_refused(text: str, error: 
 def test_setting_with_a_name_that_no_principal_has_is_refused(setting: str, name: str) -> None:
     with pytest.raises(StartupError, match=f"`{setting}` holds .*ID"):
         read_settings({setting: f"{SPIFFE},{name}"})
+
+
+def test_who_acts_for_a_person_has_the_rights_that_both_have_and_changes_nothing(world: World) -> None:
+    world.callers(
+        "p, service:console, _callers, **, REMIT_INSTANCE, ACT_FOR, allow\n"
+        "p, service:console, _callers, **, REMIT|REMIT_INSTANCE, STATUS|LIST|WHO|PIN|BIND, allow\n"
+        "p, service:console, _callers, globex, REMIT, LIST, deny\n"
+        "p, user:ann, _callers, **, REMIT, LIST|EXPLAIN|PIN|BIND, allow\n"
+        "p, user:root, _callers, **, REMIT|REMIT_INSTANCE, *, allow\n"
+    )
+
+    def acting_for(person: str) -> Caller:
+        return Caller(person, "service:console", "service:console")
+
+    assert {CallerAction.LIST} == world.allowed(acting_for("user:ann"), "acme")
+    assert set() == world.allowed(acting_for("user:ann"), "globex") | world.allowed(acting_for("user:ann"), "")
+    assert {CallerAction.STATUS, CallerAction.LIST, CallerAction.WHO} == world.allowed(acting_for("user:root"), "")
+    assert set() == world.allowed(acting_for("user:nobody"), "acme")
+    assert {CallerAction.EXPLAIN, CallerAction.LIST, CallerAction.PIN, CallerAction.BIND} == world.allowed(
+        Caller("user:ann"), "globex"
+    )
+    assert {*CallerAction} == world.allowed(Caller("user:root"), "")
+
+
+def test_settings_give_nobody_the_right_to_act_for_others(world: World) -> None:
+    assert not any(CallerAction.ACT_FOR in world.allowed(each, "") for each in (ALL, TWO, ONE, SHOP))

@@ -12,7 +12,7 @@ from remit.audit.query.filter import DecisionFilter, in_time
 from remit.audit.query.heads import ChainHead, LastVerification, chain_heads, last_verification
 from remit.audit.query.page import RecordPage, page_of_decisions
 from remit.audit.query.revision_history import ServedRevision, serving
-from remit.audit.record import ChainPosition, DecisionRecord, LifecycleRecord
+from remit.audit.record import BY_CALLERS, ChainPosition, DecisionRecord, LifecycleRecord
 from remit.audit.schema.tables import chains, decisions, lifecycle, lifecycle_columns
 
 _EVERYTHING = DecisionFilter()
@@ -142,12 +142,17 @@ class AuditReader(ABC):
         after: bytes | None = None,
         limit: int = 100,
         newest_first: bool = True,
+        without_calls: bool = False,
     ) -> list[LifecycleRecord]:
-        """Returns a page of lifecycle records, as `decisions` does. `since_us` is inclusive, `until_us` exclusive."""
+        """Returns a page of lifecycle records, as `decisions` does. `since_us` is inclusive, `until_us` exclusive.
+
+        `without_calls` leaves out the records that callers can cause at will."""
         columns = lifecycle.c
         conditions: list[ColumnElement[bool]] = in_time(lifecycle, since_us, until_us)
         if type_ is not None:
             conditions.append(columns.type == type_)
+        if without_calls:
+            conditions.append(columns.type.not_in(BY_CALLERS))
         if tenant is not None:
             conditions.append(columns.tenant == tenant)
         if node is not None:

@@ -58,6 +58,10 @@ def list_records(
             show_default=False,
         ),
     ] = None,
+    without_calls: Annotated[
+        bool,
+        typer.Option("--without-calls", help="With --lifecycle: leave out reads and refused calls of callers."),
+    ] = False,
     as_json: JsonOption = False,
     *,
     where: DecisionFilter,
@@ -73,7 +77,9 @@ def list_records(
         fail(Exit.USAGE, f"{', '.join(of_decisions)} is for decisions: leave out --lifecycle")
     if type_ is not None and not lifecycle:
         fail(Exit.USAGE, "--type is for lifecycle records: add --lifecycle")
-    asked = _ListRequest(where, type_, after, limit, oldest_first)
+    if without_calls and not lifecycle:
+        fail(Exit.USAGE, "--without-calls is for lifecycle records: add --lifecycle")
+    asked = _ListRequest(where, type_, after, limit, oldest_first, without_calls)
     page: Sequence[DecisionRecord | LifecycleRecord]
     if lifecycle:
         page = events = source.answer(asked.events_here, asked.events_there)
@@ -102,6 +108,7 @@ class _ListRequest(NamedTuple):
     after: bytes | None
     limit: int
     oldest_first: bool
+    without_calls: bool
 
     def records_here(self, store: AuditReader) -> list[DecisionRecord]:
         return store.decisions(self.where, after=self.after, limit=self.limit, newest_first=not self.oldest_first)
@@ -134,6 +141,7 @@ class _ListRequest(NamedTuple):
             after=self.after,
             limit=self.limit,
             newest_first=not self.oldest_first,
+            without_calls=self.without_calls,
         )
 
     def events_there(self, client: Client) -> list[LifecycleRecord]:
@@ -146,6 +154,7 @@ class _ListRequest(NamedTuple):
             oldest_first=self.oldest_first,
             after=self._after,
             page_size=min(self.limit, _PAGE),
+            without_calls=self.without_calls,
         )
         return [lifecycle_from(each) for each in islice(found, self.limit)]
 

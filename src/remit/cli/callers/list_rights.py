@@ -16,7 +16,7 @@ from remit.cli.common.policy_files import loading
 from remit.cli.common.server_options import Connection, TargetOption, server_asked, with_connection
 from remit.cli.common.table import print_table
 from remit.client import DecisionUnavailable
-from remit.core.caller_actions import CallerAction, asked_about
+from remit.core.caller_actions import CallerAction, actions_about, asked_about
 from remit.core.errors import RemitError
 from remit.core.names import CALLERS, INSTANCE, Tenant
 from remit.policy.load import DEFAULT_LIMITS
@@ -81,7 +81,7 @@ def _held(place: Backend, tenants: Iterable[Tenant]) -> Iterator[_Held]:
     found: defaultdict[tuple[str, str], dict[CallerAction, str]] = defaultdict(dict)
     for tenant in {*tenants, INSTANCE} - {CALLERS}:
         kind, namespace = asked_about(tenant)
-        for action in CallerAction:
+        for action in actions_about(kind):
             request = messages.ListPrincipalsRequest(
                 tenant=CALLERS, action=action, kind=kind, namespace=namespace, page_size=_PAGE
             )

@@ -81,8 +81,15 @@ class Connection(NamedTuple):
         err.note(f"asking {target}")
         return client
 
-    def of(self, make: Callable[..., _Client], target: str, tokens: Callable[[], str] | None = None) -> _Client:
-        """A client of that class. `tokens` returns a token before each call, in place of the one in the file."""
+    def of(
+        self,
+        make: Callable[..., _Client],
+        target: str,
+        tokens: Callable[[], str] | None = None,
+        act_for: Callable[[], str] | None = None,
+    ) -> _Client:
+        """A client of that class. `tokens` returns a token before each call, in place of the one in the file; `act_for`
+        the person for whom it is made."""
         from remit.client import MutualTls  # noqa: PLC0415
 
         # gRPC would use 443 if there is no port, and the remainder of a port that is too large.
@@ -104,7 +111,10 @@ class Connection(NamedTuple):
         try:
             tls = MutualTls(ca, cert, key) if ca is not None and cert is not None and key is not None else None
             token = tokens if token_file is None else secret_in(token_file, "--token-file")
-            return make(target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token)
+            more = {} if act_for is None else {"act_for": act_for}
+            return make(
+                target, timeout_s=timeout_s, tls=tls, server_ca=ca if tls is None else None, token=token, **more
+            )
         except (ImportError, ValueError) as error:
             fail(Exit.USAGE, str(error))
         except OSError as error:

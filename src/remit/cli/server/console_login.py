@@ -19,7 +19,7 @@ from remit.console.login.entrance import Entrance
 from remit.console.login.invitation import Invitation
 from remit.console.login.provider import Provider, ProviderAwayError, ProviderSettings, WrongProviderError
 from remit.console.login.provider_login import ProviderLogin
-from remit.console.person import token_of_person
+from remit.console.person import principal_of_person, token_of_person
 from remit.console.serve import BrowserTls
 
 _PANEL: Final = "Login"
@@ -43,6 +43,12 @@ class Admitted(NamedTuple):
         """Makes the client. Where people log in, it asks nothing without the token of one of them."""
         if not isinstance(self.entrance, ProviderLogin):
             client = connection.of(AsyncClient, target)
+        elif self.entrance.names_people:
+            if connection.token_file is None and connection.tls_cert is None:
+                fail(
+                    Exit.USAGE, "--act-for: the console shows a credential of its own: name --tls-cert or --token-file"
+                )
+            client = connection.of(AsyncClient, target, act_for=principal_of_person)
         elif connection.token_file is not None:
             fail(Exit.USAGE, "--token-file: each call carries the token of whoever is logged in: leave it out")
         elif connection.tls_server_ca is None:
@@ -62,6 +68,7 @@ class LoginOptions(NamedTuple):
     oidc_scopes: str
     oidc_audience: str | None
     oidc_ca: Path | None
+    act_for: str | None
     once: bool
 
     def admitted(self, host: str) -> Admitted:
@@ -94,6 +101,7 @@ class LoginOptions(NamedTuple):
             self.oidc_client_secret_file,
             self.oidc_audience,
             self.oidc_ca,
+            self.act_for,
         )
         return any(each is not None for each in named)
 
@@ -129,6 +137,7 @@ class LoginOptions(NamedTuple):
             self.oidc_scopes,
             self.oidc_audience or "",
             self.oidc_ca,
+            self.act_for or "",
         )
         try:
             provider = Provider(settings)
@@ -191,6 +200,17 @@ def _options() -> tuple[inspect.Parameter, ...]:
             ],
         ),
         option("oidc_ca", Annotated[file, _option("oidc-ca", "FILE", "PEM: who signed the provider's certificate.")]),
+        option(
+            "act_for",
+            Annotated[
+                text,
+                _option(
+                    "act-for",
+                    "CLAIM",
+                    "Name people to the server as `user:CLAIM`, by this claim of the id_token, where it takes no tokens.",
+                ),
+            ],
+        ),
         option(
             "once",
             Annotated[

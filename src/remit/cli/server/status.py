@@ -105,8 +105,17 @@ def _print_node(response: messages.GetStatusResponse) -> None:
         cause = f": {spool.error}" if spool.error else ", forwarding them" if spool.spooling else ""
         state = f"SPOOLING{cause}" if spool.spooling else "idle"
         out.print(f"audit spool {state}; {spool.records} records wait, {_size(spool.bytes)}")
+    if response.certificate_expires_us:
+        out.print(f"certificate until {_time(response.certificate_expires_us)}")
     if response.workers:
         _print_workers(response)
+    if response.limits_hit:
+        out.print("calls that a limit refused since the start:")
+        rows = [
+            (each.caller, each.calls, each.reason, str(each.refused), _time(each.last_us))
+            for each in response.limits_hit
+        ]
+        print_table(("caller", "calls", "limit", "refused", "last"), rows)
 
 
 def _print_policy_store(store: messages.PolicyStoreStatus) -> None:

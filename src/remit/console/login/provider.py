@@ -12,6 +12,8 @@ import httpx2
 from authlib.integrations.starlette_client import OAuth, OAuthError
 from joserfc.errors import JoseError
 
+from remit.core.names import is_principal
+
 ALGORITHMS: Final = (
     "ES256",
     "ES384",
@@ -62,6 +64,8 @@ class ProviderSettings:
     audience: str = ""
     """Whom the access token is for, where the provider wants to be told."""
     ca: Path | None = None
+    act_for: str = ""
+    """The claim of the id_token that names people to the server as `user:CLAIM`; '' where their access tokens do."""
 
     @property
     def discovery_url(self) -> str:
@@ -95,7 +99,9 @@ class Identity:
     """Who logged in, by the provider's id_token."""
 
     name: str
-    """For people to read. Rights follow from the access token alone."""
+    """For people to read."""
+    principal: str
+    """Who the person is to the server, where the access token does not say it; else ''."""
     tokens: Tokens
     id_token: str
     proved_s: float | None
@@ -170,8 +176,22 @@ class Provider:
         name = next(each for each in names if isinstance(each, str) and each)
         proved = who.get("auth_time")
         return Identity(
-            name, _tokens_of(answer), answer["id_token"], float(proved) if isinstance(proved, int | float) else None
+            name,
+            self._principal_in(who),
+            _tokens_of(answer),
+            answer["id_token"],
+            float(proved) if isinstance(proved, int | float) else None,
         )
+
+    def _principal_in(self, claims: Mapping[str, Any]) -> str:
+        """Raises LoginRefusedError if the claim cannot name anybody."""
+        name = self.settings.act_for
+        if not name:
+            return ""
+        principal = f"user:{claims.get(name)}"
+        if not isinstance(claims.get(name), str) or not is_principal(principal):
+            raise LoginRefusedError(f"the id_token has no claim `{name}` that can be the ID of a principal")
+        return principal
 
     async def refresh(self, tokens: Tokens) -> Tokens:
         """Raises ProviderError."""

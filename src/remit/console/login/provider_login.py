@@ -69,6 +69,11 @@ class ProviderLogin:
             Route("/logged-out", self._logged_out),
         )
 
+    @property
+    def names_people(self) -> bool:
+        """Whether the console names people to the server, in place of showing their tokens."""
+        return bool(self._provider.settings.act_for)
+
     def forms(self) -> list[str]:
         return self._provider.origins
 
@@ -81,9 +86,12 @@ class ProviderLogin:
         async with session.refreshing:
             await self._refresh(request, session_id, session)
         recent = self._sessions.clock() - session.proved_s < RECENT_S
-        return Person(session.identity.name, session.tokens.access, recent)
+        return Person(session.identity.name, session.tokens.access, recent, session.identity.principal)
 
     def refused(self, request: Request) -> Response:
+        if self.names_people:
+            _log.warning("the server refuses the credential of this console")
+            raise LoginFailedError("The server does not accept the credential of this console.", status=401)
         session = self._sessions.end(request.cookies.get(SESSION_COOKIE, ""))
         if session is not None and self._sessions.clock() - session.begun_s < _FRESH_S:
             # Another login would end here again, and so on.

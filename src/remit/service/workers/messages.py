@@ -1,7 +1,9 @@
 """The messages between a supervisor and its workers. Each worker has its own channel."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from remit.service.limits_hit import HitCount, LimitHit
 from remit.service.workers.process_settings import ProcessSettings
 
 
@@ -50,6 +52,7 @@ class WorkerReport:
     """Why the worker cannot record; '' if it can."""
     behind: tuple[str, ...] = ()
     """Tenants that serve something else than the newest release on this node, and why."""
+    limits_hit: Mapping[LimitHit, HitCount] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

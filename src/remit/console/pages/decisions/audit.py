@@ -2,6 +2,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from remit.console.cells import Cell, Table, code, number, plain, revision, size, state, tenant_link, time
+from remit.console.pages.node.overview import records_facts
 from remit.console.pages.policy.revisions import EVENTS, event_rows
 from remit.console.view import View, WebPage
 from remit.console.visit import ROWS_A_PAGE, Visit
@@ -32,8 +33,7 @@ async def show(visit: Visit) -> View:
     facts: list[tuple[str, Cell]] = [
         ("delivery", plain(audit.delivery)),
         ("health", state("healthy" if audit.healthy else "NOT HEALTHY", good=audit.healthy)),
-        ("since the start", plain(audit.committed)),
-        ("waiting", plain(audit.queued)),
+        *records_facts(status),
         ("store", plain(size(audit.store_bytes) if audit.store_bytes else "size unknown")),
         ("free disk", plain(size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown")),
     ]

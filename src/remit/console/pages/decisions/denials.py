@@ -17,10 +17,25 @@ _HOURS: Final = ("24", "72", "168")
 _TOP: Final = 10
 _GROUPS: Final = 20_000
 _ONE: Final = frozenset({1})
+_NOTE: Final = "Explanations count here too: the server does not count {} by question."
 _PRINCIPALS: Final = Table(
-    "principals", "Most denied principals", ("principal", "denials"), (), "No denial.", numbers=_ONE
+    "principals",
+    "Most denied principals",
+    ("principal", "denials"),
+    (),
+    "No denial.",
+    numbers=_ONE,
+    note=_NOTE.format("principals"),
 )
-_CALLERS: Final = Table("callers", "Callers with most denials", ("caller", "denials"), (), "No denial.", numbers=_ONE)
+_CALLERS: Final = Table(
+    "callers",
+    "Callers with most denials",
+    ("caller", "denials"),
+    (),
+    "No denial.",
+    numbers=_ONE,
+    note=_NOTE.format("callers"),
+)
 _LOUD: Final = 3
 """An hour with so many times the denials of that hour of the day is marked."""
 _ASKED_BY_PEOPLE: Final = frozenset({"EXPLAIN", "REACH_EXPLAIN", "MATRIX"})

@@ -3,30 +3,31 @@ from collections.abc import Sequence
 from typing import Final
 
 from remit.client import DecisionUnavailable, PrincipalRows, RecordFilter
-from remit.console.cells import Cell, Table, code, effect, number, tenant_link
+from remit.console.cells import Cell, Table, code, effect, number, plain, tenant_link, time
 from remit.console.forms import Field
 from remit.console.pages.ask.rows import allowed
 from remit.console.pages.node.overview import detail_of, refused_calls
 from remit.console.view import View, WebPage
 from remit.console.visit import ROWS_A_PAGE, NotShown, Visit
+from remit.core.names import is_principal
 from remit.v1 import decision_pb2
 from remit.v1.audit_service_pb2 import LifecycleRecord, RecordCount
+from remit.v1.status_service_pb2 import LimitHit
 
 _CALLERS: Final = "_callers"
 _ACROSS: Final = "all tenants at once"
 _PAGE: Final = 1_000
 _MOST_GROUPS: Final = 20_000
 _MOST_REFUSED: Final = 10_000
-_NOT_RECORDED: Final = (
-    "Calls that a limit refuses leave no record: the server's metric remit_calls_refused_total counts them by cause, and "
-    "its log names the last caller."
-)
+_NOT_RECORDED: Final = "Calls that a limit refuses leave no record: they are counted below, since the start."
+_WITHOUT_CALLER: Final = "No caller: it was not known yet, or the server counts no further callers apart."
 _DAY_US: Final = 24 * 3_600_000_000
 
 
 async def show(visit: Visit) -> View:
     """Who may ask what of a tenant, who asked of late, and who was refused."""
-    tenants = [each.tenant for each in (await visit.client.status()).tenants if not each.tenant.startswith("_")]
+    status = await visit.client.status()
+    tenants = [each.tenant for each in status.tenants if not each.tenant.startswith("_")]
     chosen = visit.text("of") or (tenants[0] if tenants else _ACROSS)
     not_shown: list[NotShown] = []
     tables = []
@@ -59,6 +60,10 @@ async def show(visit: Visit) -> View:
         tables.append(_causes(refused))
         shown = refused if visit.whole else refused[:ROWS_A_PAGE]
         tables.append(refused_calls(shown, "Calls refused in the last 24 hours, by minute"))
+    if status.HasField("audit"):
+        tables.append(_limits(visit, status.limits_hit))
+    else:
+        not_shown.append(NotShown("Calls that a limit refused", "STATUS across tenants"))
     return _view(chosen, tenants, tables, notes=notes, not_shown=not_shown)
 
 
@@ -115,6 +120,30 @@ def _causes(refused: Sequence[LifecycleRecord]) -> Table:
         note=f"Of the newest {_MOST_REFUSED} records. {_NOT_RECORDED}"
         if len(refused) == _MOST_REFUSED
         else _NOT_RECORDED,
+    )
+
+
+def _limits(visit: Visit, hits: Sequence[LimitHit]) -> Table:
+    shown = hits if visit.whole else hits[:ROWS_A_PAGE]
+    rows = [
+        [
+            code(each.caller, tenant_link(_CALLERS, "principal", p=each.caller) if is_principal(each.caller) else ""),
+            plain(each.calls),
+            plain(each.reason),
+            number(each.refused),
+            time(each.last_us),
+        ]
+        for each in shown
+    ]
+    return Table(
+        "limits",
+        "Calls that a limit refused since the server started",
+        ("caller", "calls", "limit", "times", "last"),
+        rows,
+        "No call was refused.",
+        total=len(hits),
+        numbers=frozenset({3}),
+        note="" if all(each.caller for each in hits) else _WITHOUT_CALLER,
     )
 
 

@@ -2,12 +2,16 @@ from typing import Final
 
 from remit.console.cells import Cell, Table, code, number, plain, revision, state
 from remit.console.view import View, WebPage
-from remit.console.visit import Visit
+from remit.console.visit import NotShown, Visit
 
 
 async def show(visit: Visit) -> View:
     """The fleet: what each node serves, as the policy store knows it."""
     status = await visit.client.status()
+    if not status.HasField("audit"):
+        # A server without a policy store looks the same to whoever may not see the node.
+        not_shown = [NotShown("The nodes", "STATUS across tenants")]
+        return View("Nodes", ("status",), (), "facts.html", {"facts_shown": [], "notes": []}, not_shown)
     if not status.HasField("policy_store"):
         note = "This server has no policy store: it reads its own files."
         return View("Nodes", ("status",), (), "facts.html", {"facts_shown": [], "notes": [note]})

@@ -149,7 +149,7 @@ def detail_of(record: audit_service_pb2.LifecycleRecord) -> dict[str, object]:
 
 def _node(status: messages.GetStatusResponse) -> list[tuple[str, Cell]]:
     facts = [
-        ("node", code(status.node)),
+        ("worker that answers" if status.workers else "node", code(status.node)),
         ("remit", plain(status.version)),
         ("up since", time(status.started_us)),
         ("policy tree", revision(status.tree_revision)),
@@ -158,11 +158,11 @@ def _node(status: messages.GetStatusResponse) -> list[tuple[str, Cell]]:
         audit = status.audit
         facts += [
             ("audit", state(f"healthy, {audit.delivery}" if audit.healthy else "NOT HEALTHY", good=audit.healthy)),
-            ("records since the start", plain(audit.committed)),
-            ("records waiting", plain(audit.queued)),
+            *records_facts(status),
             ("allows only counted", plain(audit.unrecorded or "")),
             ("audit store", plain(size(audit.store_bytes) if audit.store_bytes else "size unknown")),
             ("free disk", plain(size(audit.free_bytes) if audit.HasField("free_bytes") else "unknown")),
+            ("certificate until", time(status.certificate_expires_us)),
         ]
         if audit.HasField("spool"):
             spool = audit.spool
@@ -173,6 +173,19 @@ def _node(status: messages.GetStatusResponse) -> list[tuple[str, Cell]]:
         facts.append(("policy store", state(store.mode or "no news", good=not store.error, href="nodes")))
         facts.append(("release", plain(f"{store.release} ({store.hash[:12]})")))
     return facts
+
+
+def records_facts(status: messages.GetStatusResponse) -> list[tuple[str, Cell]]:
+    """How many records there are: of all workers, where there are some."""
+    if not status.workers:
+        return [
+            ("records since the start", plain(status.audit.committed)),
+            ("records waiting", plain(status.audit.queued)),
+        ]
+    return [
+        ("records since the start, of all workers", plain(sum(each.committed for each in status.workers))),
+        ("records waiting, of this worker", plain(status.audit.queued)),
+    ]
 
 
 def _problems(status: messages.GetStatusResponse) -> list[str]:

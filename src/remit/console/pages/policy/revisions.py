@@ -30,7 +30,10 @@ async def show(visit: Visit) -> View:
         notes.append(error.message)
     after = visit.text("after")
     events = await visit.allowed(
-        visit.rows(visit.about.list_lifecycle(after=after)), "What became of the files", "AUDIT", not_shown
+        visit.rows(visit.about.list_lifecycle(after=after, without_calls=True)),
+        "What became of the files",
+        "AUDIT",
+        not_shown,
     )
     if events is not None:
         shown = events if visit.whole else events[:ROWS_A_PAGE]
