@@ -64,7 +64,8 @@ def _run(arguments: list[str], environment: dict[str, str], folder: str, errors:
     # What Python made of the descriptors before belongs to other files.
     sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", buffering=1, closefd=False)
     os.environ.clear()
-    os.environ.update(environment)
+    # As the program sets it, for itself and for the processes that it starts.
+    os.environ.update({"GRPC_VERBOSITY": "NONE"} | environment)
     os.chdir(folder)
     sys.argv = ["remit", *arguments]
     gc.disable()  # as the program does until it has what it imports
