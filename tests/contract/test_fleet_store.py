@@ -121,6 +121,11 @@ def test_an_idle_node_asks_little(store: PolicyStore) -> None:
     store.beat(NodeReport("node-1", "x", "0.1.0"))
     assert ["node-1"] == [each.node for each in store.nodes()]
     assert 4 == len(asked)
+    with store.changing(ACME) as write:
+        write.commit(BindingChange((parse_runtime_row("user:zoe", "role:viewer"),), ()), "service:admin")
+    asked.clear()
+    assert store.pull(known, Trust()) is not None
+    assert 3 == len(asked)
 
 
 def test_who_missed_many_releases_verifies_each(store: PolicyStore) -> None:
