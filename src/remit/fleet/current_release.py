@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
-from remit.core.position import Position, parse_position
+from remit.core.position import Position
 from remit.fleet.change import position_of
 from remit.fleet.history import Pulled, TenantPosition, is_remembered
 
@@ -51,12 +51,18 @@ def parse_about(content: bytes) -> CurrentRelease:
         for name, each in members["tenants"].items()
     }
     passed = {
-        Tenant(name): {found.seq: found for found in map(parse_position, each["passed"])}
+        Tenant(name): {found.seq: found for found in map(_position, each["passed"])}
         for name, each in members["tenants"].items()
     }
     fork = Fork(**members["fork"]) if members["fork"] is not None else None
     doubts = {Tenant(name): (int(low), int(high)) for name, (low, high) in members.get("doubts", {}).items()}
     return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, passed, doubts)
+
+
+def _position(text: str) -> Position:
+    # There are hundreds, at each change: they are as this program wrote them.
+    tenant, seq, digest = text.split(":")
+    return Position(Tenant(tenant), int(seq), digest)
 
 
 def _head(seq: int, hash_: str) -> Head:
