@@ -346,8 +346,7 @@ def _reviewed(connection: Connection, tenants: Iterable[Tenant], review: Review)
     refusals: list[str] = []
     adopted: dict[Tenant, tuple[RowKey, ...]] = {}
     for tenant in tenants:
-        lock_head(connection, tenant)
-        now = store_us(connection)
+        _, now = lock_head(connection, tenant)
         rows = [each for each in granted_rows(connection, tenant) if each.row.counts(now)]
         if rows:
             reviewed = review(tenant, rows)
