@@ -134,6 +134,9 @@ class ReleaseJournal:
             if current is not None and self._is_whole():
                 for tenant, position in current.tenants.items():
                     self.binding_log(tenant).read(position.bindings)
+                # A process that was killed may have left the name of a log unsynced. From now on only contents change.
+                if (logs := self.directory / _BINDINGS).exists():
+                    sync_folder(logs)
                 self._whole = self.target
                 return Known(current.seq, current.hash, current.tenants)
         return Known()
