@@ -32,6 +32,19 @@ CHANNEL: Final = "remit_policy"
 
 # Statements of each change are built once.
 _ROWS: Final = select(bindings.c.member, bindings.c.holds, bindings.c.scope, bindings.c.expires_us, bindings.c.seq)
+_of_tenant: Final = bindings.c.tenant == bindparam("tenant")
+_key: Final = tuple_(bindings.c.member, bindings.c.holds, bindings.c.scope)
+# Each part uses its own index.
+_NAMED_OR_ENDED: Final = union(
+    _ROWS.where(_of_tenant, _key.in_(bindparam("keys", expanding=True))),
+    _ROWS.where(_of_tenant, has_end, bindings.c.expires_us <= bindparam("now_us")),
+).order_by("member", "holds", "scope")
+_CLOCK: Final = literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)", BigInteger)
+_HEAD: Final = select(heads.c.seq, heads.c.hash).where(heads.c.tenant == bindparam("tenant"))
+_LOCK: Final = {
+    "postgresql": _HEAD.add_columns(_CLOCK.label("now_us")).with_for_update(),
+    "sqlite": _HEAD.add_columns(bindparam("now_us", type_=BigInteger).label("now_us")),
+}
 _MADE_BY: Final = select(changes).where(
     changes.c.tenant == bindparam("tenant"), changes.c.request_id == bindparam("request_id"), is_named
 )
@@ -57,14 +70,8 @@ class TenantWrite:
 
     def rows(self, keys: Iterable[RowKey]) -> list[GrantedRow]:
         """The rows with these keys, expired ones too, and all rows whose end has passed."""
-        columns = bindings.c
-        named = tuple_(columns.member, columns.holds, columns.scope).in_([tuple(key) for key in keys])
-        # Each part uses its own index.
-        both = union(
-            _ROWS.where(columns.tenant == self._tenant, named),
-            _ROWS.where(columns.tenant == self._tenant, has_end, columns.expires_us <= self.now_us),
-        )
-        return [_granted(row) for row in self._connection.execute(both.order_by("member", "holds", "scope"))]
+        wanted = {"tenant": self._tenant, "keys": [tuple(key) for key in keys], "now_us": self.now_us}
+        return [_granted(row) for row in self._connection.execute(_NAMED_OR_ENDED, wanted)]
 
     def ending(self) -> Iterator[GrantedRow]:
         """The rows in force that end some time. There may be many: they are read when the first one is asked for."""
@@ -162,7 +169,7 @@ class LockedHead(NamedTuple):
 
 
 def head_of(connection: Connection, tenant: Tenant) -> Head:
-    row = connection.execute(select(heads.c.seq, heads.c.hash).where(heads.c.tenant == tenant)).one_or_none()
+    row = connection.execute(_HEAD, {"tenant": tenant}).one_or_none()
     return Head(row.seq, bytes(row.hash)) if row is not None else genesis(tenant)
 
 
@@ -172,8 +179,8 @@ def lock_head(connection: Connection, tenant: Tenant) -> LockedHead:
 
     If the statement waits, and nobody has changed the tenant meanwhile, the time may be that before the wait.
     """
-    wanted = select(heads.c.seq, heads.c.hash, store_clock(connection).label("now_us")).with_for_update()
-    row = connection.execute(wanted.where(heads.c.tenant == tenant)).one_or_none()
+    own = {"tenant": tenant} if connection.dialect.name == "postgresql" else {"tenant": tenant, "now_us": now_us()}
+    row = connection.execute(_LOCK[connection.dialect.name], own).one_or_none()
     if row is None:
         return LockedHead(genesis(tenant), store_us(connection))
     return LockedHead(Head(row.seq, bytes(row.hash)), row.now_us)
@@ -194,4 +201,4 @@ def store_clock(connection: Connection) -> ColumnElement[int]:
     """The same, as a part of a statement."""
     if connection.dialect.name != "postgresql":
         return literal(now_us())
-    return literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)", BigInteger)
+    return _CLOCK
