@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from remit.audit.chain.chain import Head
@@ -43,8 +44,12 @@ class CurrentRelease(NamedTuple):
         return {tenant: (each.revision, position_of(tenant, each.head)) for tenant, each in self.tenants.items()}
 
 
+@lru_cache(2)
 def parse_about(content: bytes) -> CurrentRelease:
-    """Raises ValueError, KeyError, TypeError, AttributeError or InvalidNameError if it is no `release.json`."""
+    """The release of such a file. Several parts of a process read each.
+
+    Raises ValueError, KeyError, TypeError, AttributeError or InvalidNameError if it is no `release.json`.
+    """
     members = json.loads(content)
     tenants = {
         Tenant(name): TenantPosition(_head(each["seq"], each["hash"]), str(each["revision"]), _head(*each["bindings"]))
