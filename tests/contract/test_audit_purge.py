@@ -18,7 +18,7 @@ from remit.audit.export.export import Export
 from remit.audit.export.verify import find_export, verify_export
 from remit.audit.ids import DecisionIds
 from remit.audit.query.filter import DecisionFilter
-from remit.audit.record import AUDIT_READ, DecisionRecord, LifecycleRecord
+from remit.audit.record import AUDIT_READ, ArchivedRevision, DecisionRecord, LifecycleRecord
 from remit.audit.retention import purge
 from remit.audit.retention.cutoffs import Cutoffs
 from remit.audit.retention.purge import Purged, PurgePacing
@@ -304,8 +304,8 @@ def test_policies_that_no_record_names_are_deleted(store: AuditStore, url: str) 
     names = ["gone", "left", "behind", "lasting", "served", "checked", "elsewhere", "globex"]
     for name in names:
         tenant = "globex" if name == "globex" else "acme"
-        store.keep_revision(tenant, name, T0 - 9 * HOUR_US, b"zip")
-    store.keep_revision("acme", "new", time.time_ns() // 1_000, b"zip")
+        store.append([], revisions=[ArchivedRevision(tenant, name, T0 - 9 * HOUR_US, b"zip")])
+    store.append([], revisions=[ArchivedRevision("acme", "new", time.time_ns() // 1_000, b"zip")])
     offsets = {"gone": -3 * HOUR_US, "left": 20, "behind": -2 * HOUR_US}
     made = [decision_at(T0 + offset, revision=name) for name, offset in offsets.items()]
     loaded = [
@@ -331,14 +331,14 @@ def test_policies_that_no_record_names_are_deleted(store: AuditStore, url: str) 
 
 def test_policy_archived_again_stays_until_a_record_names_it(store: AuditStore, url: str) -> None:
     """It is about to serve."""
-    store.keep_revision("acme", "again", T0, b"zip")
-    store.keep_revision("acme", "again", time.time_ns() // 1_000, b"zip")
+    store.append([], revisions=[ArchivedRevision("acme", "again", T0, b"zip")])
+    store.append([], revisions=[ArchivedRevision("acme", "again", time.time_ns() // 1_000, b"zip")])
     assert Purged() == store.purge(T0 + 5 * HOUR_US)
     assert [("again", b"zip")] == table(url, select(revisions.c.revision, revisions.c.archive))
 
 
 def test_policy_that_served_in_an_hour_with_remaining_counts_stays(store: AuditStore, url: str) -> None:
-    store.keep_revision("acme", "5e" * 32, T0 - HOUR_US, b"zip")
+    store.append([], revisions=[ArchivedRevision("acme", "5e" * 32, T0 - HOUR_US, b"zip")])
     store.append(at(0))
     assert Purged(deleted=1) == store.purge(T0 + 1)
     assert Purged(revisions=1) == store.purge(T0 + 2 * HOUR_US)

@@ -2,10 +2,12 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from support.audit_records import decision_at
 
+from remit.audit.errors import RecordRefused
 from remit.audit.query.revision_history import ServedRevision
-from remit.audit.record import LifecycleRecord
+from remit.audit.record import ArchivedRevision, LifecycleRecord
 from remit.audit.store.store import AuditStore
 
 T0 = 1_800_000_000_000_000
@@ -23,19 +25,31 @@ def happen(store: AuditStore, minute: int, type_: str, revision: str = "", node:
 
 def test_stored_revision_stays_as_first_written(store: AuditStore) -> None:
     content = bytes(range(256)) * 100
-    store.keep_revision("acme", FIRST, T0, content)
-    store.keep_revision("acme", FIRST, T0 + 1, b"another")
-    store.keep_revision("acme", SECOND, T0, b"")
+    store.append([], revisions=[ArchivedRevision("acme", FIRST, T0, content)])
+    store.append([], revisions=[ArchivedRevision("acme", FIRST, T0 + 1, b"another")])
+    store.append([], revisions=[ArchivedRevision("acme", SECOND, T0, b"")])
     assert content == store.revision("acme", FIRST, 1_000_000)
     assert b"" == store.revision("acme", SECOND, 0)
     assert store.revision("acme", THIRD, 1_000_000) is None
 
 
 def test_revision_is_read_within_limits_and_for_its_tenant_only(store: AuditStore) -> None:
-    store.keep_revision("acme", FIRST, T0, bytes(1_000))
+    store.append([], revisions=[ArchivedRevision("acme", FIRST, T0, bytes(1_000))])
     assert store.revision("acme", FIRST, 999) is None
     assert store.revision("globex", FIRST, 1_000) is None
     assert bytes(1_000) == store.revision("acme", FIRST, 1_000)
+
+
+def test_the_files_of_a_revision_are_stored_with_its_record_or_not_at_all(store: AuditStore) -> None:
+    record = LifecycleRecord(decision_at(T0).id, T0, "node-1", "POLICY_LOADED", "acme", FIRST, "{}")
+    twice = [ArchivedRevision("acme", FIRST, T0, b"zip"), ArchivedRevision("acme", FIRST, T0 + 1, b"zip")]
+    store.append([], [record], revisions=twice)
+    with pytest.raises(RecordRefused):
+        store.append([], [record], revisions=[ArchivedRevision("acme", SECOND, T0, b"zip")])
+
+    assert [record] == store.lifecycle()
+    assert b"zip" == store.revision("acme", FIRST, 1_000)
+    assert store.revision("acme", SECOND, 1_000) is None
 
 
 def test_several_processes_may_store_the_same_revision(url: str) -> None:
@@ -44,7 +58,7 @@ def test_several_processes_may_store_the_same_revision(url: str) -> None:
 
     def keep(number: int) -> None:
         with AuditStore(url).open() as each:
-            each.keep_revision("acme", FIRST, T0 + number, bytes(50_000))
+            each.append([], revisions=[ArchivedRevision("acme", FIRST, T0 + number, bytes(50_000))])
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(keep, range(8)))

@@ -50,7 +50,7 @@ class Node:
         seq = current.tenants[ACME].head.seq if current is not None else 0
         if seq != self._seq:
             self._seq, self._since = seq, monotonic()
-        return ("acme",) if monotonic() - self._since < self.takes_s else ()
+        return (f"acme: {seq}",) if monotonic() - self._since < self.takes_s else ()
 
     @property
     def seq(self) -> int:
@@ -94,5 +94,17 @@ def test_rows_that_do_not_serve_are_told_and_that_they_do(node: Node) -> None:
     node.takes_s = 2.0
     before = len(node.store.reports)
     grant(node, 1)
-    until(lambda: any(each.behind == ("acme",) for each in node.store.reports[before:]))
+    until(lambda: any(each.behind for each in node.store.reports[before:]))
     until(lambda: not node.store.reports[-1].behind)
+
+
+def test_a_node_that_is_behind_does_not_tell_of_each_change(node: Node) -> None:
+    node.takes_s = 2.0
+    grant(node, 0)
+    until(lambda: node.store.reports[-1].behind != ())
+    before, began = len(node.store.reports), monotonic()
+    for number in range(1, 21):
+        grant(node, number)
+        sleep(0.05)
+    # What stays the same for half a second is told.
+    assert len(node.store.reports) - before <= 1 + (monotonic() - began) / 0.5

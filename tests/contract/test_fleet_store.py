@@ -15,7 +15,7 @@ from remit.audit.chain.chain import Head
 from remit.audit.chain.signing import SigningKey
 from remit.core.names import Tenant
 from remit.core.runtime import parse_runtime_row
-from remit.fleet.bindings import BindingChange, GrantedRow
+from remit.fleet.bindings import BindingChange, GrantedRow, RowKey
 from remit.fleet.change import linked, position_of
 from remit.fleet.current_release import CurrentRelease
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError, PublishRefusedError
@@ -121,6 +121,11 @@ def test_an_idle_node_asks_little(store: PolicyStore) -> None:
     store.beat(NodeReport("node-1", "x", "0.1.0"))
     assert ["node-1"] == [each.node for each in store.nodes()]
     assert 4 == len(asked)
+    with store.changing(ACME) as write:
+        write.commit(BindingChange((parse_runtime_row("user:zoe", "role:viewer"),), ()), "service:admin")
+    asked.clear()
+    assert store.pull(known, Trust()) is not None
+    assert 3 == len(asked)
 
 
 def test_who_missed_many_releases_verifies_each(store: PolicyStore) -> None:
@@ -208,7 +213,9 @@ def test_a_change_reads_rows_that_end_apart_from_the_others(store: PolicyStore) 
         rows = [parse_runtime_row(f"user:{number}", "role:viewer", "", end) for number, end in enumerate(ends)]
         write.commit(BindingChange(tuple(rows), ()), "alice", "r-1")
     with store.changing(ACME) as write:
-        assert ["user:0"] == [each.row.member for each in write.ended()]
+        named = [RowKey.of(rows[number]) for number in (0, 2)]
+        assert ["user:0", "user:2"] == [each.row.member for each in write.rows(named)]
+        assert ["user:0", "user:1"] == [each.row.member for each in write.rows([RowKey.of(rows[1])])]
         assert ["user:1"] == [each.row.member for each in write.ending()]
 
 
@@ -222,7 +229,7 @@ def test_a_change_finds_requests_and_ends_without_a_look_at_every_row(store: Pol
     with store.changing(ACME) as write:
         event.listen(store.engine, "before_cursor_execute", note)
         write.made_by("r-1")
-        write.ended()
+        write.rows([RowKey.of(parse_runtime_row("user:1", "role:viewer"))])
         list(write.ending())
         event.remove(store.engine, "before_cursor_execute", note)
     assert 3 == len(asked)

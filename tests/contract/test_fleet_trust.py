@@ -1,10 +1,13 @@
 """Whose signatures a node asks for, before it takes anything over from a policy store."""
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text, update
 from support.fleet import allows, files, publish
 from support.trees import tree_of
 
@@ -14,6 +17,7 @@ from remit.core.runtime import parse_runtime_row
 from remit.fleet.bindings import BindingChange, RowKey
 from remit.fleet.errors import ForgedReleaseError
 from remit.fleet.history import Known, Pulled
+from remit.fleet.schema.tables import releases
 from remit.fleet.store import Draft, PolicyStore, Reviewed
 from remit.fleet.trust import Trust
 
@@ -105,3 +109,28 @@ def test_a_change_cannot_borrow_a_signature(store: PolicyStore, url: str, tmp_pa
         )
     with pytest.raises(ForgedReleaseError, match=f"change 3 .* no good signature of key `{binding.public.id}`"):
         store.pull(Known(), Trust((), [binding.public]))
+
+
+def test_a_release_that_is_replaced_during_a_pull_serves_nowhere(store: PolicyStore, url: str, tmp_path: Path) -> None:
+    """Its number is known, and so its signature is not looked at again."""
+    key = SigningKey.new(tmp_path / "release")
+    trust = Trust([key.public])
+    signed = publish(store, 0, key, acme="")
+    known = taken(store.pull(Known(), trust))
+    grant(store, "user:zoe")
+    forged = replace(signed.release, message="forged")
+
+    with PolicyStore(url) as mallory:
+
+        @event.listens_for(store.engine, "before_cursor_execute")
+        def swap(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if statement.startswith("SELECT releases.seq, releases.hash, releases.format"):
+                with mallory.engine.begin() as connection:
+                    connection.execute(update(releases).values(body=forged.text, hash=forged.hash))
+
+        with suppress(ForgedReleaseError):
+            pulled = store.pull(known, trust)
+            assert pulled is not None
+            assert signed.release == pulled.release
+    with pytest.raises(ForgedReleaseError, match="release 1 has a signature"):
+        store.pull(Known(), trust)

@@ -23,7 +23,7 @@ from typer.testing import CliRunner, Result
 
 from remit.audit.chain.signing import SigningKey
 from remit.audit.ids import format_id
-from remit.audit.record import AUDIT_READ
+from remit.audit.record import AUDIT_READ, ArchivedRevision
 from remit.audit.spool.spool import Spool
 from remit.audit.store.store import AuditStore
 from remit.cli.common.help import commands_of
@@ -139,7 +139,7 @@ def _recorded(folder: Path) -> None:
     read = happened(AUDIT_READ, detail='{"caller":"user:ada","call":"ListRecords","asked":{}}', revision="")
     with AuditStore(f"sqlite:///{folder / 'audit.db'}") as store:
         store.migrate()
-        store.keep_revision(acme, revision, T0, archive.content)
+        store.append([], revisions=[ArchivedRevision(acme, revision, T0, archive.content)])
         loaded = happened("POLICY_LOADED", time_us=T0, revision=revision)
         store.append([allowed, denied, nobody], [loaded, read])
     with PolicyStore(f"sqlite:///{folder / 'policy.db'}") as policies:

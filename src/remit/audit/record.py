@@ -119,6 +119,15 @@ class LifecycleRecord(NamedTuple):
     """JSON text."""
 
 
+class ArchivedRevision(NamedTuple):
+    """The files of a tenant's revision, packed. They are stored with the record that names the revision."""
+
+    tenant: str
+    revision: str
+    kept_us: int
+    archive: bytes
+
+
 class ChainPosition(NamedTuple):
     seq: int
     """0 for a record from before there were chains."""

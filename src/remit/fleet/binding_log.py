@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Final, NamedTuple
 
 from remit.audit.chain.chain import Head
-from remit.files import open_private, sync_folder, write_whole
+from remit.files import open_private, write_whole
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey, apply, packed, unpacked
 from remit.fleet.change import PolicyChange
 
@@ -41,7 +41,8 @@ class NewChanges(NamedTuple):
 
 
 def append(path: Path, changes: Sequence[PolicyChange], *, after: Head | None) -> None:
-    """Adds changes, durable on return. `after` is the change before them; without it, they replace all that is there.
+    """Adds changes, durable on return if the file's name was. `after` is the change before them; without it, they replace
+    all that is there.
 
     Raises OSError, and ValueError if the log does not go as far as `after`.
     """
@@ -64,7 +65,6 @@ def append(path: Path, changes: Sequence[PolicyChange], *, after: Head | None) -
             file.write(b"".join(lines))
             file.flush()
             os.fsync(file.fileno())
-            sync_folder(path.parent)
             return
     # The rows as they were before: who has not heard of these changes yet reads up to there.
     write_whole(path, b"".join([*_beginning(after, _rows_at(path, after)), *lines]))

@@ -137,7 +137,7 @@ def changes_after(store: PolicyStore, tenant: Tenant, head: Head) -> PassedChang
         newest = head_of(connection, tenant)
         if newest.seq < head.seq or (newest.seq == head.seq and newest != head):
             raise HistoryLostError(_lost(tenant, position_of(tenant, head)))
-        for change in next_changes(connection, tenant, head.seq):
+        for change in next_changes(connection, tenant, head.seq, newest.seq):
             if not change.follows(head):
                 raise HistoryLostError(_lost(tenant, position_of(tenant, head)))
             head = change.head

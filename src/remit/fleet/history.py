@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select, true
+from sqlalchemy import Connection, bindparam, func, or_, select, true
 
 from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
@@ -25,6 +25,28 @@ REMEMBERED: Final = 256
 before and after the change that the node had, for as long as the node lives."""
 
 
+# Statements that a change makes every node execute are built once.
+_newest: Final = select(releases.c.seq, releases.c.hash).order_by(releases.c.seq.desc()).limit(1).subquery()
+_NEWEST: Final = select(_newest, heads).select_from(_newest.outerjoin(heads, true()))
+_RELEASE: Final = select(releases).where(releases.c.seq == bindparam("seq"))
+_later: Final = (
+    select(changes, func.sum(func.length(changes.c.body)).over(order_by=changes.c.seq).label("size"))
+    .where(
+        changes.c.tenant == bindparam("tenant"),
+        changes.c.seq > bindparam("after"),
+        changes.c.seq <= bindparam("until"),
+    )
+    .order_by(changes.c.seq)
+    .limit(_PAGE)
+    .subquery()
+)
+_NEXT: Final = (
+    select(*(_later.c[column.name] for column in changes.c))
+    .where(or_(_later.c.seq == bindparam("first"), _later.c.size <= _MOST_BYTES))
+    .order_by(_later.c.seq)
+)
+
+
 class TenantPosition(NamedTuple):
     """A tenant's newest change, and what serves from it on."""
 
@@ -41,6 +63,19 @@ class Known(NamedTuple):
     """0 for nothing."""
     hash: str = FIRST
     tenants: Mapping[Tenant, TenantPosition] = {}
+
+
+class StoreHeads(NamedTuple):
+    """How far a policy store goes."""
+
+    seq: int
+    """Of the newest release; 0 for none."""
+    hash: str
+    tenants: Mapping[Tenant, Head]
+
+    def are(self, known: Known) -> bool:
+        here = {tenant: place.head for tenant, place in known.tenants.items()}
+        return (self.seq, self.hash) == (known.seq, known.hash) and self.tenants == here
 
 
 class PulledBindings(NamedTuple):
@@ -92,7 +127,7 @@ def newest_release(connection: Connection) -> SignedRelease | None:
 
 
 def release_at(connection: Connection, seq: int) -> SignedRelease:
-    row = connection.execute(select(releases).where(releases.c.seq == seq)).one_or_none()
+    row = connection.execute(_RELEASE, {"seq": seq}).one_or_none()
     if row is None:
         raise PolicyStoreError(f"there is no release {seq} in the policy store: `remit releases` lists them")
     return release_in(row)
@@ -107,23 +142,21 @@ def release_in(row: Any) -> SignedRelease:
     return SignedRelease(release, row.key_id, bytes(row.signature))
 
 
-def is_newest(connection: Connection, known: Known) -> bool:
-    """Whether the store has just what is known. One statement: every idle node asks it all the time."""
-    newest = select(releases.c.seq, releases.c.hash).order_by(releases.c.seq.desc()).limit(1).subquery()
-    rows = connection.execute(select(newest, heads).select_from(newest.outerjoin(heads, true()))).all()
-    found = {tenant: Head(seq, bytes(hash_)) for *_, tenant, seq, hash_ in rows if tenant is not None}
-    is_known = any((seq, hash_) == (known.seq, known.hash) for seq, hash_, *_ in rows)
-    return is_known and found == {tenant: place.head for tenant, place in known.tenants.items()}
+def store_heads(connection: Connection) -> StoreHeads:
+    """One statement: every idle node asks it all the time."""
+    rows = connection.execute(_NEWEST).all()
+    tenants = {Tenant(tenant): Head(seq, bytes(hash_)) for *_, tenant, seq, hash_ in rows if tenant is not None}
+    return StoreHeads(rows[0][0], rows[0][1], tenants) if rows else StoreHeads(0, FIRST, {})
 
 
 def pulled_since(connection: Connection, known: Known, trust: Trust) -> Pulled | None:
-    """As `PolicyStore.pull`, when it was seen that there is something newer."""
-    newest = connection.execute(
-        select(releases.c.seq, releases.c.hash).order_by(releases.c.seq.desc()).limit(1)
-    ).first()
-    found = {Tenant(tenant): Head(seq, bytes(hash_)) for tenant, seq, hash_ in connection.execute(select(heads))}
+    """As `PolicyStore.pull`. It needs no snapshot of the store: releases and changes stay as they are, and must lead to the
+    heads that the first statement found."""
+    found = store_heads(connection)
+    if found.are(known):
+        return None
     fork = _fork(connection, known, found)
-    if newest is None:
+    if not found.seq:
         if fork:
             raise ForgedReleaseError(fork)
         return None
@@ -131,10 +164,10 @@ def pulled_since(connection: Connection, known: Known, trust: Trust) -> Pulled |
     if fork:
         doubts = {each: _doubt(place.head.seq) for each, place in known.tenants.items()}
         known = Known()
-    release = _verified(connection, known, newest.seq, trust)
+    release = _verified(connection, known, found, trust)
     moved = {
         tenant: _moved(connection, tenant, head, known.tenants.get(tenant), doubts.get(tenant, (0, -1)))
-        for tenant, head in found.items()
+        for tenant, head in found.tenants.items()
     }
     tenants = {tenant: place for tenant, (place, *_) in moved.items()}
     bindings = {
@@ -157,17 +190,16 @@ def _doubt(head: int) -> tuple[int, int]:
     return max(head - REMEMBERED, 0), head + REMEMBERED
 
 
-def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) -> str:
+def _fork(connection: Connection, known: Known, found: StoreHeads) -> str:
     """How the store's history contradicts what the node has; '' if it does not."""
-    if known.seq:
+    if known.seq and (known.seq, known.hash) != (found.seq, found.hash):
         hash_ = connection.execute(select(releases.c.hash).where(releases.c.seq == known.seq)).scalar_one_or_none()
         if hash_ is None:
-            last = connection.execute(select(func.max(releases.c.seq))).scalar_one() or 0
-            return f"the store ends at release {last}, and this node has release {known.seq}"
+            return f"the store ends at release {found.seq}, and this node has release {known.seq}"
         if hash_ != known.hash:
             return f"the store has another release {known.seq}: `{hash_[:16]}` instead of `{known.hash[:16]}`"
     for tenant, (head, *_) in known.tenants.items():
-        now = found.get(tenant, Head(0, b""))
+        now = found.tenants.get(tenant, Head(0, b""))
         if now.seq < head.seq:
             return f"the changes of tenant `{tenant}` end at {now.seq}, and this node has {head.seq}"
         if now.seq == head.seq and now.hash != head.hash:
@@ -175,14 +207,14 @@ def _fork(connection: Connection, known: Known, found: Mapping[Tenant, Head]) ->
     return ""
 
 
-def _verified(connection: Connection, known: Known, newest: int, trust: Trust) -> Release:
+def _verified(connection: Connection, known: Known, found: StoreHeads, trust: Trust) -> Release:
     """The newest release. Each release after the known one must follow the one before; without a known one, the newest is
     verified alone."""
-    seq, previous = (known.seq, known.hash) if known.seq else (newest - 1, None)
+    seq, previous = (known.seq, known.hash) if known.seq else (found.seq - 1, None)
     signed: SignedRelease | None = None
-    while seq < newest:
-        page = select(releases).where(releases.c.seq > seq).order_by(releases.c.seq).limit(_PAGE)
-        rows = connection.execute(page).all()
+    while seq < found.seq:
+        later = releases.c.seq > seq, releases.c.seq <= found.seq
+        rows = connection.execute(select(releases).where(*later).order_by(releases.c.seq).limit(_PAGE)).all()
         if not rows:
             raise ForgedReleaseError(f"release {seq + 1} is missing in the policy store")
         for row in rows:
@@ -191,7 +223,10 @@ def _verified(connection: Connection, known: Known, newest: int, trust: Trust) -
                 raise ForgedReleaseError(f"release {row.seq} does not follow release {seq}")
             trust.require_release(signed)
             seq, previous = row.seq, row.hash
-    return signed.release if signed is not None else release_at(connection, newest).release
+    release = (signed or release_at(connection, found.seq)).release
+    if release.hash != found.hash:
+        raise ForgedReleaseError(f"release {found.seq} became another one while it was read")
+    return release
 
 
 def _moved(
@@ -203,7 +238,7 @@ def _moved(
     bindings: list[PolicyChange] = []
     passed: dict[int, Position] = {}
     while at != head:
-        rows = next_changes(connection, tenant, at.seq)
+        rows = next_changes(connection, tenant, at.seq, head.seq)
         for change in rows:
             if not change.follows(at):
                 raise ForgedReleaseError(f"change {change.seq} of tenant `{tenant}` does not follow the one before")
@@ -220,16 +255,7 @@ def _moved(
     return TenantPosition(head, revision, last), bindings, passed
 
 
-def next_changes(connection: Connection, tenant: Tenant, after: int) -> list[PolicyChange]:
-    """The changes after this number: as many as may be read at once, and one at least if there is one."""
-    columns = changes.c
-    later = columns.tenant == tenant, columns.seq > after
-    sizes = select(columns.seq, func.length(columns.body)).where(*later).order_by(columns.seq).limit(_PAGE)
-    until, size = after, 0
-    for seq, length in connection.execute(sizes):
-        size += length
-        if until > after and size > _MOST_BYTES:
-            break
-        until = seq
-    rows = connection.execute(select(changes).where(*later, columns.seq <= until).order_by(columns.seq))
-    return [PolicyChange.of(row) for row in rows]
+def next_changes(connection: Connection, tenant: Tenant, after: int, until: int) -> list[PolicyChange]:
+    """The changes after this number, up to `until`: as many as may be read at once, and one at least if there is one."""
+    page = {"tenant": tenant, "after": after, "first": after + 1, "until": until}
+    return [PolicyChange.of(row) for row in connection.execute(_NEXT, page)]

@@ -4,11 +4,13 @@ import fcntl
 import json
 import os
 import secrets
+import select
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event
 from typing import Final, NamedTuple
 
 from remit.core.errors import InvalidNameError
@@ -31,12 +33,14 @@ _STATE: Final = "store.json"
 _NODES: Final = "nodes.json"
 _FORK: Final = "fork.json"
 _BINDINGS: Final = "bindings"
-_NEWS: Final = "news"
+_NEWS: Final = "news-"
 _INSTANCE: Final = "instance"
 _WANTED: Final = "wanted"
 _LOCK: Final = ".lock"
 _KEPT: Final = 3
 _SHOWN: Final = 16
+_AGAIN_S: Final = 1.0
+_PIPE_BYTES: Final = 65_536
 
 Fetch = Callable[[Iterable[str]], Iterator[tuple[str, bytes]]]
 """Returns the packed files of these digests."""
@@ -130,6 +134,9 @@ class ReleaseJournal:
             if current is not None and self._is_whole():
                 for tenant, position in current.tenants.items():
                     self.binding_log(tenant).read(position.bindings)
+                # A process that was killed may have left the name of a log unsynced. From now on only contents change.
+                if (logs := self.directory / _BINDINGS).exists():
+                    sync_folder(logs)
                 self._whole = self.target
                 return Known(current.seq, current.hash, current.tenants)
         return Known()
@@ -194,11 +201,6 @@ class ReleaseJournal:
         except OSError:
             return None
 
-    @property
-    def news(self) -> Path:
-        """A file that is written after each change of what the journal holds."""
-        return self.directory / _NEWS
-
     def _log_of(self, tenant: Tenant) -> Path:
         return self.directory / _BINDINGS / f"{tenant}.jsonl"
 
@@ -216,8 +218,40 @@ class ReleaseJournal:
                     path.unlink()
 
     def tell(self) -> None:
-        """Lets all processes of this node look into the journal. Raises OSError."""
-        write_whole(self.news, b"")
+        """Lets all processes of this node look into the journal."""
+        for pipe in self.directory.glob(f"{_NEWS}*"):
+            if not _wake(pipe):
+                # Its process was killed.
+                pipe.unlink(missing_ok=True)
+
+    def changes(self, stop: Event) -> Iterator[None]:
+        """Yields at the start, at each `tell` of a process of this node, and every second in any case, until `stop` is
+        set."""
+        while not stop.is_set():
+            yield
+            with suppress(OSError), self._news() as pipe:
+                yield
+                while not stop.is_set():
+                    if pipe in select.select([pipe], [], [], _AGAIN_S)[0]:
+                        os.read(pipe, _PIPE_BYTES)
+                    yield
+            stop.wait(_AGAIN_S)
+
+    @contextmanager
+    def _news(self) -> Iterator[int]:
+        """A pipe of this process to which `tell` writes. Raises OSError."""
+        pipe = self.directory / f"{_NEWS}{secrets.token_hex(8)}"
+        hidden = self.directory / f".{pipe.name}"
+        os.mkfifo(hidden, 0o600)
+        # Open for writing too: without a writer the pipe would be readable for ever.
+        descriptor = os.open(hidden, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            # `tell` removes a pipe that nobody reads.
+            hidden.rename(pipe)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+            pipe.unlink(missing_ok=True)
 
     def checked(self, state: StoreState) -> None:
         """Notes that the store was looked at, and with which outcome. Raises OSError."""
@@ -258,16 +292,7 @@ class ReleaseJournal:
 
     def ask_for_news(self) -> None:
         """Wakes the process that pulls, if there is one. Any process of the node may call it."""
-        try:
-            descriptor = os.open(self.directory / _WANTED, os.O_WRONLY | os.O_NONBLOCK)
-        except OSError:
-            return
-        try:
-            os.write(descriptor, b"\0")
-        except OSError:
-            pass  # so many asked that the pipe is full: they will be heard
-        finally:
-            os.close(descriptor)
+        _wake(self.directory / _WANTED)
 
     def hear(self) -> int:
         """A descriptor that becomes readable when a process asks for news. Raises OSError."""
@@ -325,6 +350,18 @@ def _require_revisions(pulled: Pulled, folders: Mapping[str, dict[str, bytes]]) 
             raise ForgedReleaseError(
                 f"the last change of tenant `{tenant}` is not about the files of the newest release"
             )
+
+
+def _wake(pipe: Path) -> bool:
+    """Makes the pipe readable. False if nobody reads it."""
+    try:
+        descriptor = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    with suppress(OSError):  # it is full, and so it is readable
+        os.write(descriptor, b"\0")
+    os.close(descriptor)
+    return True
 
 
 def _stored(policies: Path) -> dict[str, dict[str, bytes]]:

@@ -140,10 +140,10 @@ class Puller:
         told = self._told
         if told is None or replace(report, behind=told.behind) != told:
             return True
-        if report.behind and not told.behind:
-            # A change of rows serves in milliseconds. A report that comes and goes with each would cost more than the change.
-            return monotonic() - self._changed_s >= _SLOW_S
-        return report.behind != told.behind
+        if report.behind == told.behind:
+            return False
+        # A change of rows serves in milliseconds. A report that comes and goes with each would cost more than the change.
+        return not report.behind or monotonic() - self._changed_s >= _SLOW_S
 
     @staticmethod
     def _in(pause_s: float) -> float:

@@ -21,7 +21,6 @@ from remit.fleet.history import (
     Known,
     Pulled,
     folder_files,
-    is_newest,
     newest_release,
     pulled_since,
     release_at,
@@ -259,11 +258,8 @@ class PolicyStore:
         ForgedReleaseError if a chain is broken or a signature is missing.
         """
         with self._errors("read"), self._engine.connect() as connection:
-            # A statement alone needs no transaction.
-            if is_newest(connection.execution_options(isolation_level="AUTOCOMMIT"), known):
-                return None
-        with self.reading() as connection:
-            return pulled_since(connection, known, trust)
+            # A transaction would only add statements.
+            return pulled_since(connection.execution_options(isolation_level="AUTOCOMMIT"), known, trust)
 
     def bindings(self, tenant: Tenant) -> tuple[Head, list[GrantedRow]]:
         """The rows of run time of a tenant, expired ones too, and the change up to which they count."""
@@ -350,8 +346,7 @@ def _reviewed(connection: Connection, tenants: Iterable[Tenant], review: Review)
     refusals: list[str] = []
     adopted: dict[Tenant, tuple[RowKey, ...]] = {}
     for tenant in tenants:
-        lock_head(connection, tenant)
-        now = store_us(connection)
+        _, now = lock_head(connection, tenant)
         rows = [each for each in granted_rows(connection, tenant) if each.row.counts(now)]
         if rows:
             reviewed = review(tenant, rows)

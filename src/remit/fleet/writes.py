@@ -1,20 +1,19 @@
 """Changes of a policy store, each within a transaction of the caller."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Select,
     bindparam,
     insert,
     literal,
     literal_column,
     select,
-    text,
     tuple_,
+    union,
     update,
 )
 
@@ -31,6 +30,33 @@ CHANNEL: Final = "remit_policy"
 """PostgreSQL tells listeners on this channel that something may be new. The text of a notification means nothing."""
 
 
+# Statements of each change are built once.
+_ROWS: Final = select(bindings.c.member, bindings.c.holds, bindings.c.scope, bindings.c.expires_us, bindings.c.seq)
+_of_tenant: Final = bindings.c.tenant == bindparam("tenant")
+_key: Final = tuple_(bindings.c.member, bindings.c.holds, bindings.c.scope)
+# Each part uses its own index.
+_NAMED_OR_ENDED: Final = union(
+    _ROWS.where(_of_tenant, _key.in_(bindparam("keys", expanding=True))),
+    _ROWS.where(_of_tenant, has_end, bindings.c.expires_us <= bindparam("now_us")),
+).order_by("member", "holds", "scope")
+_CLOCK: Final = literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)", BigInteger)
+_HEAD: Final = select(heads.c.seq, heads.c.hash).where(heads.c.tenant == bindparam("tenant"))
+_LOCK: Final = {
+    "postgresql": _HEAD.add_columns(_CLOCK.label("now_us")).with_for_update(),
+    "sqlite": _HEAD.add_columns(bindparam("now_us", type_=BigInteger).label("now_us")),
+}
+_MADE_BY: Final = select(changes).where(
+    changes.c.tenant == bindparam("tenant"), changes.c.request_id == bindparam("request_id"), is_named
+)
+_ADD: Final = insert(changes)
+_MOVE: Final = (
+    update(heads)
+    .where(heads.c.tenant == bindparam("its_tenant"))
+    .values(seq=bindparam("its_seq"), hash=bindparam("its_hash"))
+)
+_REMOVE: Final = bindings.delete().where(*(each == bindparam(f"its_{each.name}") for each in bindings.primary_key))
+
+
 class TenantWrite:
     """A transaction about the rows of run time of one tenant. Nobody else changes the tenant meanwhile."""
 
@@ -39,31 +65,22 @@ class TenantWrite:
         self._connection = connection
         self._tenant = tenant
         self._key = key
-        self.head = lock_head(connection, tenant)
-        self.now_us = store_us(connection)
-        """The store's time."""
+        self.head, self.now_us = lock_head(connection, tenant)
+        """The head, and the store's time."""
 
-    def rows(self, keys: Iterable[RowKey]) -> dict[RowKey, GrantedRow]:
-        """The rows with these keys, expired ones too."""
-        columns = bindings.c
-        named = tuple_(columns.member, columns.holds, columns.scope).in_([tuple(key) for key in keys])
-        return {RowKey.of(each.row): each for each in granted_rows(self._connection, self._tenant, named)}
-
-    def ended(self) -> list[GrantedRow]:
-        """The rows whose end has passed."""
-        return self._ending(bindings.c.expires_us <= self.now_us)
+    def rows(self, keys: Iterable[RowKey]) -> list[GrantedRow]:
+        """The rows with these keys, expired ones too, and all rows whose end has passed."""
+        wanted = {"tenant": self._tenant, "keys": [tuple(key) for key in keys], "now_us": self.now_us}
+        return [_granted(row) for row in self._connection.execute(_NAMED_OR_ENDED, wanted)]
 
     def ending(self) -> Iterator[GrantedRow]:
         """The rows in force that end some time. There may be many: they are read when the first one is asked for."""
-        yield from self._ending(bindings.c.expires_us > self.now_us)
-
-    def _ending(self, when: ColumnElement[bool]) -> list[GrantedRow]:
-        return granted_rows(self._connection, self._tenant, has_end, when)
+        yield from granted_rows(self._connection, self._tenant, has_end, bindings.c.expires_us > self.now_us)
 
     def made_by(self, request_id: str) -> PolicyChange | None:
         """The change that a request with this name made."""
-        where = changes.c.tenant == self._tenant, changes.c.request_id == request_id, is_named
-        row = self._connection.execute(select(changes).where(*where)).one_or_none()
+        named = {"tenant": self._tenant, "request_id": request_id}
+        row = self._connection.execute(_MADE_BY, named).one_or_none()
         return None if row is None else PolicyChange.of(row)
 
     def commit(self, change: BindingChange, caller: str, request_id: str = "") -> Head:
@@ -98,25 +115,26 @@ def append_change(  # noqa: PLR0917 (the columns of a change)
 ) -> Head:
     """Adds a change to a tenant's chain, whose row in `heads` is locked until the end of the transaction. `key` signs it.
     `after` is the head if this transaction has locked it already."""
-    before = after if after is not None else lock_head(connection, tenant)
+    before = after if after is not None else lock_head(connection, tenant).head
     change = linked(before, tenant, time_us, kind, caller, body, request_id)
     if key is not None:
         change = change.signed(key)
-    connection.execute(insert(changes).values(**change._asdict()))
-    values = {"seq": change.seq, "hash": change.hash}
-    if not connection.execute(update(heads).where(heads.c.tenant == tenant).values(**values)).rowcount:
-        connection.execute(insert(heads).values(tenant=tenant, **values))
+    connection.execute(_ADD, change._asdict())
+    moved = {"its_tenant": tenant, "its_seq": change.seq, "its_hash": change.hash}
+    if not connection.execute(_MOVE, moved).rowcount:
+        connection.execute(insert(heads).values(tenant=tenant, seq=change.seq, hash=change.hash))
     return change.head
 
 
 def apply_change(connection: Connection, tenant: Tenant, change: BindingChange, seq: int) -> None:
     """Brings the table `bindings` to where change `seq` brings the rows. What is granted anew has been revoked or has
     ended."""
-    keys = [{"its_member": key.member, "its_holds": key.holds, "its_scope": key.scope} for key in change.gone]
+    keys = [
+        {"its_tenant": tenant, "its_member": key.member, "its_holds": key.holds, "its_scope": key.scope}
+        for key in change.gone
+    ]
     if keys:
-        columns = bindings.c
-        named = [each == bindparam(f"its_{each.name}") for each in (columns.member, columns.holds, columns.scope)]
-        connection.execute(bindings.delete().where(columns.tenant == tenant, *named), keys)
+        connection.execute(_REMOVE, keys)
     if change.granted:
         _insert(connection, [{"tenant": tenant, **columns_of(GrantedRow(row, seq))} for row in change.granted])
 
@@ -135,30 +153,42 @@ def _insert(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 def granted_rows(connection: Connection, tenant: Tenant, *where: Any, most: int | None = None) -> list[GrantedRow]:
     """The rows of run time of a tenant, expired ones too, by member, holds and scope; the first ones, if `most` is given."""
     columns = bindings.c
-    order = columns.member, columns.holds, columns.scope
-    wanted = select(*order, columns.expires_us, columns.seq).where(columns.tenant == tenant, *where)
-    found = connection.execute(wanted.order_by(*order).limit(most))
-    return [GrantedRow(row_of(*row[:4]), row.seq) for row in found]
+    wanted = _ROWS.where(columns.tenant == tenant, *where)
+    found = connection.execute(wanted.order_by(columns.member, columns.holds, columns.scope).limit(most))
+    return [_granted(row) for row in found]
+
+
+def _granted(row: Any) -> GrantedRow:
+    return GrantedRow(row_of(*row[:4]), row.seq)
+
+
+class LockedHead(NamedTuple):
+    head: Head
+    now_us: int
+    """The store's time."""
 
 
 def head_of(connection: Connection, tenant: Tenant) -> Head:
-    return _head(connection, tenant, select(heads.c.seq, heads.c.hash))
-
-
-def lock_head(connection: Connection, tenant: Tenant) -> Head:
-    """The head; nobody else changes the tenant until the end of the transaction. SQLite's write transactions exclude each
-    other."""
-    return _head(connection, tenant, select(heads.c.seq, heads.c.hash).with_for_update())
-
-
-def _head(connection: Connection, tenant: Tenant, wanted: Select[Any]) -> Head:
-    row = connection.execute(wanted.where(heads.c.tenant == tenant)).one_or_none()
+    row = connection.execute(_HEAD, {"tenant": tenant}).one_or_none()
     return Head(row.seq, bytes(row.hash)) if row is not None else genesis(tenant)
+
+
+def lock_head(connection: Connection, tenant: Tenant) -> LockedHead:
+    """The head; nobody else changes the tenant until the end of the transaction. SQLite's write transactions exclude each
+    other.
+
+    If the statement waits, and nobody has changed the tenant meanwhile, the time may be that before the wait.
+    """
+    own = {"tenant": tenant} if connection.dialect.name == "postgresql" else {"tenant": tenant, "now_us": now_us()}
+    row = connection.execute(_LOCK[connection.dialect.name], own).one_or_none()
+    if row is None:
+        return LockedHead(genesis(tenant), store_us(connection))
+    return LockedHead(Head(row.seq, bytes(row.hash)), row.now_us)
 
 
 def notify(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"NOTIFY {CHANNEL}"))
+        connection.exec_driver_sql(f"NOTIFY {CHANNEL}")
 
 
 def store_us(connection: Connection) -> int:
@@ -171,4 +201,4 @@ def store_clock(connection: Connection) -> ColumnElement[int]:
     """The same, as a part of a statement."""
     if connection.dialect.name != "postgresql":
         return literal(now_us())
-    return literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)", BigInteger)
+    return _CLOCK

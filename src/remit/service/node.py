@@ -16,12 +16,12 @@ import structlog
 from remit.audit.chain.chain import READS
 from remit.audit.chain.signing import AuditKeyError, SigningKey
 from remit.audit.checkpoint.checkpointer import Checkpointer, key_in_use, recorded_key
-from remit.audit.errors import NO_RECORDS, AuditStoreError, JournalUnavailable
+from remit.audit.errors import AuditStoreError, JournalUnavailable
 from remit.audit.ids import DecisionIds
 from remit.audit.journal.journal import Journal
 from remit.audit.journal.stats import Drained
 from remit.audit.query.reader import AuditReader
-from remit.audit.record import BY_CALLERS, KEY_IN_USE, LifecycleRecord
+from remit.audit.record import BY_CALLERS, KEY_IN_USE, ArchivedRevision, LifecycleRecord
 from remit.audit.spool.spool import Spool
 from remit.audit.spool.store_and_forward import StoreAndForward
 from remit.audit.store.shards import ShardedStore, migrate
@@ -205,20 +205,16 @@ class ServerNode:
         *,
         timeout_s: float | None = None,
     ) -> None:
-        """Writes a lifecycle record. Before it, writes the files of its revision, if `archive` holds them.
+        """Writes a lifecycle record, and with it the files of its revision, if `archive` holds them.
 
         Raises JournalUnavailable if the record or the files are not on disk.
         """
         time_us, (record_id,) = self.point.ids.stamp(1)
-        if archive:
-            try:
-                (self.spooling or self.store).keep_revision(tenant, revision, time_us, archive)
-            except AuditStoreError as error:
-                raise JournalUnavailable(NO_RECORDS, str(error)) from error
         text = json.dumps(detail or {}, sort_keys=True)
         node = self.settings.node + READS if kind in BY_CALLERS else self.settings.node
         record = LifecycleRecord(record_id, time_us, node, kind, tenant, revision, text)
-        self.journal.lifecycle(record, timeout_s)
+        archives = [ArchivedRevision(tenant, revision, time_us, archive)] if archive else []
+        self.journal.lifecycle(record, timeout_s, archives)
 
     def report(self) -> WorkerReport:
         stats = self.journal.stats()

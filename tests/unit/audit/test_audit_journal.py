@@ -15,7 +15,7 @@ from support.waiting import DEADLINE_S, until
 from remit.audit.errors import AuditStoreError, JournalUnavailable
 from remit.audit.journal.journal import Journal
 from remit.audit.journal.stats import Drained
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 from remit.audit.schema.tables import REVISION, counts
 from remit.audit.store.store import AuditStore
 
@@ -262,9 +262,10 @@ class CountingStore(AuditStore):
         records: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         self.appends += 1
-        super().append(records, happened, unrecorded)
+        super().append(records, happened, unrecorded, revisions)
 
 
 @pytest.mark.parametrize("delivery", ["before_answer", "after_answer"])
@@ -421,8 +422,9 @@ class ForgetfulStore(AuditStore):
         records: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
-        super().append(records, happened, unrecorded)
+        super().append(records, happened, unrecorded, revisions)
         if records and not self.forgot:
             self.forgot = True
             raise AuditStoreError("the connection was lost")
@@ -491,6 +493,7 @@ def test_close_retries_until_the_store_takes_the_records(hasty: AuditStore, path
         records: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         try:
             append(records, happened, unrecorded)
@@ -551,10 +554,11 @@ class BrokenStore(AuditStore):
         records: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         if self.broken:
             raise ZeroDivisionError
-        super().append(records, happened, unrecorded)
+        super().append(records, happened, unrecorded, revisions)
 
 
 def test_writer_survives_an_unexpected_error_of_the_store(path: Path) -> None:

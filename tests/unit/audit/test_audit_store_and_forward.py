@@ -16,7 +16,7 @@ from remit.audit.append.policy_archives import stored_revision
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, genesis, link_lifecycle
 from remit.audit.errors import AuditStoreError, RecordRefused, StoreAwayError
 from remit.audit.journal.journal import Journal
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 from remit.audit.schema.tables import counts, decisions, lifecycle
 from remit.audit.spool.spool import Spool, SpooledEntry
 from remit.audit.spool.store_and_forward import StoreAndForward
@@ -156,8 +156,9 @@ class Forgetful(AuditStore):
         records: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
-        super().append(records, happened, unrecorded)
+        super().append(records, happened, unrecorded, revisions)
         if self.forgets:
             self.forgets -= 1
             raise AuditStoreError("the connection was lost")
@@ -364,9 +365,9 @@ def test_log_says_when_spooling_begins_and_ends(world: World, caplog: pytest.Log
 def test_the_files_of_a_revision_come_to_the_store_with_the_records_that_name_them(world: World) -> None:
     spooling = world.spooling()
     revisions = ["5e" * 32, "6e" * 32]
-    spooling.keep_revision("acme", revisions[0], 1, b"PK\x00\xff")
+    spooling.append([], revisions=[ArchivedRevision("acme", revisions[0], 1, b"PK\x00\xff")])
     with away(world.store):
-        spooling.keep_revision("acme", revisions[1], 2, b"")
+        spooling.append([], revisions=[ArchivedRevision("acme", revisions[1], 2, b"")])
         spooling.append([], [event := happened(revision=revisions[1])])
         assert 2 == spooling.status.records
     until(lambda: drained(spooling))

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from remit.audit.ids import DecisionIds, format_id
 from remit.audit.query.recorded_names import LIFECYCLE_TYPES
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 from remit.audit.store.store import AuditStore
 from remit.cli.main import app
 from remit.core.names import Tenant
@@ -64,7 +64,7 @@ class Log:
     def load(self, policies: Path, hours: int = 0, node: str = "n") -> str:
         archive = Archive.of(read_tree(policies, Limits()), ACME, T0, "policies", "")
         time_us, revision = T0 + hours * HOUR_US, archive.about.revision
-        self.store.keep_revision(ACME, revision, time_us, archive.content)
+        self.store.append([], revisions=[ArchivedRevision(ACME, revision, time_us, archive.content)])
         (record_id,) = DecisionIds(lambda: time_us * 1_000).take(1)
         self.store.append([], [LifecycleRecord(record_id, time_us, node, "POLICY_LOADED", ACME, revision, "{}")])
         return revision

@@ -2,7 +2,9 @@ import os
 import select
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from threading import Event
 
 import pytest
 from support.fleet import allows, files
@@ -330,6 +332,43 @@ def test_any_process_can_ask_for_news(journal: ReleaseJournal) -> None:
     finally:
         os.close(heard)
     ReleaseJournal(journal.directory / "none").ask_for_news()
+
+
+def test_every_process_hears_of_a_change_at_once(journal: ReleaseJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remit.fleet.journal._AGAIN_S", 3_600.0)
+    stop = Event()
+    heard = [ReleaseJournal(journal.directory).changes(stop) for _ in range(2)]
+    for each in heard:
+        # At the start, and when it hears: there may have been news in between.
+        next(each), next(each)
+
+    for _ in range(2):
+        journal.tell()
+        for each in heard:
+            next(each)
+    stop.set()
+
+    assert [None, None] == [next(each, None) for each in heard]
+    assert [] == [*journal.directory.glob("*news*")]
+
+
+def test_the_pipe_of_a_killed_process_is_removed(journal: ReleaseJournal) -> None:
+    heard = journal.changes(Event())
+    next(heard), next(heard)
+    (living,) = journal.directory.glob("news-*")
+    os.mkfifo(journal.directory / "news-killed")
+
+    journal.tell()
+
+    assert [living] == [*journal.directory.glob("news-*")]
+    next(heard)
+
+
+def test_a_process_without_a_pipe_looks_every_second(journal: ReleaseJournal, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("remit.fleet.journal._AGAIN_S", 0.001)
+    monkeypatch.setattr(os, "mkfifo", lambda *_: (_ for _ in ()).throw(OSError("no pipes")))
+
+    assert 5 == len([*islice(journal.changes(Event()), 5)])
 
 
 def test_the_age_counts_from_the_last_look_that_succeeded(journal: ReleaseJournal) -> None:

@@ -9,6 +9,7 @@ import pytest
 from support.server import until
 from support.trees import tree_of
 
+from remit.audit.record import ArchivedRevision
 from remit.audit.store.store import AuditStore
 from remit.core.names import Tenant
 from remit.engine.diff import TenantDiff
@@ -80,7 +81,7 @@ def store(tmp_path: Path) -> Iterator[AuditStore]:
     with AuditStore(f"sqlite:///{tmp_path / 'audit.db'}") as opened:
         opened.migrate()
         for number, revision in enumerate(REVISIONS):
-            opened.keep_revision(ACME, revision, 7, archive_of(number).content)
+            opened.append([], revisions=[ArchivedRevision(ACME, revision, 7, archive_of(number).content)])
         yield opened
 
 
@@ -148,7 +149,7 @@ def test_a_tenant_that_asks_much_does_not_keep_its_neighbours_out(
     """They take turns."""
     globex = [globex_of(number) for number in range(3)]
     for each in globex:
-        store.keep_revision(GLOBEX, each.about.revision, 7, each.content)
+        store.append([], revisions=[ArchivedRevision(GLOBEX, each.about.revision, 7, each.content)])
     for number in range(1, WAITING + 1):
         with pytest.raises(StillComputingError):
             diffs.diff(ACME, REVISIONS[0], REVISIONS[number], 0.0)
@@ -186,7 +187,7 @@ def test_an_error_is_not_kept(diffs: RevisionDiffs, differ: SlowDiffer, store: A
     late = archive_of(100)
     with pytest.raises(RevisionNotStoredError, match="is not kept"):
         diffs.diff(ACME, REVISIONS[0], late.about.revision, PATIENCE_S)
-    store.keep_revision(ACME, late.about.revision, 7, late.content)
+    store.append([], revisions=[ArchivedRevision(ACME, late.about.revision, 7, late.content)])
     assert late.about.revision == diffs.diff(ACME, REVISIONS[0], late.about.revision, PATIENCE_S).new
 
 

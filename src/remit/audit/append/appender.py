@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Dialect, Engine
 
-from remit.audit.append.bulk_insert import decision_insert, lifecycle_insert, rollup_insert
+from remit.audit.append.bulk_insert import decision_insert, lifecycle_insert, revision_insert, rollup_insert
 from remit.audit.append.chain_heads import ChainHeads, KnownHeads
 from remit.audit.append.rollup import counted
 from remit.audit.batch import RecordBatch
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, link_decisions, link_lifecycle
 from remit.audit.errors import AuditStoreError, RecordRefused
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 from remit.audit.schema.open_files import OpenFiles
 
 _Made = TypeVar("_Made")
@@ -38,6 +38,7 @@ class Appender:
         self._add_decisions = decision_insert(dialect)
         self._add_lifecycle = lifecycle_insert(dialect)
         self._add_counts = rollup_insert(dialect)
+        self._add_revisions = revision_insert(dialect)
         self._heads = ChainHeads(self._cursor, dialect, known)
         self._changes = 0
         self.broken = False
@@ -47,6 +48,7 @@ class Appender:
         decided: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord],
         unrecorded: Sequence[DecisionRecord] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         """Writes records in one transaction, durable on return.
 
@@ -63,7 +65,11 @@ class Appender:
             inserted += self._add_lifecycle(self._cursor, self._linked(events, link_lifecycle))
             counts = counted(decided, unrecorded)
             inserted += self._add_counts(self._cursor, counts)
-            self._require_all(inserted, len(decided) + len(happened) + len(counts), len(calls) + len(events))
+            # In one order: two processes that store the same archives never deadlock.
+            archives = {each.revision: (each.revision, each.tenant, *each[2:]) for each in sorted(revisions)}
+            inserted += self._add_revisions(self._cursor, [*archives.values()])
+            expected = len(decided) + len(happened) + len(counts) + len(archives)
+            self._require_all(inserted, expected, len(calls) + len(events))
             self._pooled.commit()
             self._heads.committed()
         except BaseException as error:

@@ -22,7 +22,7 @@ from sqlalchemy.dialects import sqlite
 
 from remit.audit.batch import CallFields
 from remit.audit.chain.chain import LinkedCall, Row
-from remit.audit.schema.tables import counts, decisions_by_call, lifecycle
+from remit.audit.schema.tables import counts, decisions_by_call, lifecycle, revisions
 
 _PARTS: Final = re.compile(r"(?P<begin>.*? VALUES )(?P<row>\(.*?\))(?P<end>( ON CONFLICT .*)?)", re.DOTALL)
 # 128 rows of 23 columns are 2,944 variables; SQLite allows 32,766.
@@ -63,6 +63,14 @@ def decision_insert(dialect: Dialect) -> InsertCalls:
 
 def lifecycle_insert(dialect: Dialect) -> Insert:
     return Copy(lifecycle) if dialect.name != "sqlite" else InsertMany(insert_statement(lifecycle, dialect), dialect)
+
+
+def revision_insert(dialect: Dialect) -> Insert:
+    """Inserts into table `revisions`. If the archive is stored already, renews `kept_us`: a purge then keeps it until a
+    record names it."""
+    statement = insert_statement(revisions, dialect)
+    again = {"kept_us": statement.excluded.kept_us}
+    return InsertMany(statement.on_conflict_do_update(index_elements=list(revisions.primary_key), set_=again), dialect)
 
 
 def rollup_insert(dialect: Dialect) -> Insert:

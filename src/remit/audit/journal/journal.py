@@ -11,7 +11,7 @@ from remit.audit.journal.queue import AdmissionQueue
 from remit.audit.journal.sink import RecordSink
 from remit.audit.journal.stats import Drained, JournalStats
 from remit.audit.journal.writer import GroupCommitWriter, OnCommit, OnRecords
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 
 Delivery = Literal["before_answer", "after_answer"]
 
@@ -86,9 +86,12 @@ class Journal:
             callback(None)
         return True
 
-    def lifecycle(self, record: LifecycleRecord, timeout_s: float | None = None) -> None:
-        """Returns when the record is on disk, whatever the delivery mode. Raises JournalUnavailable."""
-        self._submit(PendingWrite(EMPTY_BATCH, (record,), awaited=True), timeout_s)
+    def lifecycle(
+        self, record: LifecycleRecord, timeout_s: float | None = None, revisions: Sequence[ArchivedRevision] = ()
+    ) -> None:
+        """Returns when the record, and the files of revisions, are on disk, whatever the delivery mode. Raises
+        JournalUnavailable."""
+        self._submit(PendingWrite(EMPTY_BATCH, (record,), awaited=True, revisions=revisions), timeout_s)
 
     def check(self) -> None:
         """Checks that the store is still the same one, without a record to write. Thread-safe."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from remit.audit.batch import EMPTY_BATCH, RecordBatch
 from remit.audit.errors import NO_RECORDS, JournalUnavailable
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 
 Callback = Callable[[JournalUnavailable | None], None]
 """Called with None when the records are on disk, or with the cause when they will not be. It must not wait: it runs in
@@ -43,6 +43,7 @@ class PendingWrite:
         "error",
         "happened",
         "retried",
+        "revisions",
         "rows",
         "state",
         "unrecorded",
@@ -56,9 +57,11 @@ class PendingWrite:
         awaited: bool,
         callback: Callback | None = None,
         unrecorded: Sequence[DecisionRecord] = EMPTY_BATCH,
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         self.decided = RecordBatch.of(decided)
         self.happened = happened
+        self.revisions = revisions
         self.unrecorded = RecordBatch.of(unrecorded)
         """Decisions that are counted and not stored. They take room in the queue too."""
         self.rows = len(self.decided) + len(happened) + len(self.unrecorded)

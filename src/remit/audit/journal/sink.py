@@ -1,7 +1,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 
 
 class RecordSink(Protocol):
@@ -12,6 +12,7 @@ class RecordSink(Protocol):
         records: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         """One transaction, durable on return. Raises RecordRefused or AuditStoreError; then nothing is written."""
 

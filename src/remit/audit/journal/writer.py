@@ -134,7 +134,9 @@ class GroupCommitWriter:
         began, worked = time.monotonic(), time.thread_time()
         decided = RecordBatch.joined(write.decided for write in batch)
         happened = [record for write in batch for record in write.happened]
-        self._store.append(decided, happened, RecordBatch.joined(write.unrecorded for write in batch))
+        unrecorded = RecordBatch.joined(write.unrecorded for write in batch)
+        revisions = [archived for write in batch for archived in write.revisions]
+        self._store.append(decided, happened, unrecorded, revisions)
         seconds = time.monotonic() - began
         queue.recover()
         queue.end(batch, WriteState.COMMITTED, seconds=seconds)

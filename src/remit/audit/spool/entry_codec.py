@@ -3,20 +3,11 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from remit.audit.errors import RecordRefused
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 
 _INTEGERS: Final = range(-(1 << 63), 1 << 63)
 
-_Record = TypeVar("_Record", DecisionRecord, LifecycleRecord, "ArchivedRevision")
-
-
-class ArchivedRevision(NamedTuple):
-    """A revision's files, with the arguments of `AuditStore.keep_revision`."""
-
-    tenant: str
-    revision: str
-    kept_us: int
-    archive: bytes
+_Record = TypeVar("_Record", DecisionRecord, LifecycleRecord, ArchivedRevision)
 
 
 class SpoolEntry(NamedTuple):

@@ -9,10 +9,10 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from remit.audit.errors import AuditStoreError, StoreChangedError
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 from remit.audit.schema.engines import sqlite_engine
 from remit.audit.schema.open_files import OpenFiles
-from remit.audit.spool.entry_codec import ArchivedRevision, SpoolEntry
+from remit.audit.spool.entry_codec import SpoolEntry
 from remit.files import make_private
 
 _FORMAT: Final = 0x72730001

@@ -5,8 +5,8 @@ from threading import Condition, Event, Lock, Thread
 from typing import Final, NamedTuple, Self
 
 from remit.audit.errors import AuditStoreError, RecordRefused, StoreAwayError
-from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.spool.entry_codec import ArchivedRevision, SpoolEntry
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
+from remit.audit.spool.entry_codec import SpoolEntry
 from remit.audit.spool.spool import Spool
 from remit.audit.store.store import AuditStore
 
@@ -85,6 +85,7 @@ class StoreAndForward:
         records: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         """Writes records, durable on return, to the store or to the spool."""
         with self._lock:
@@ -92,19 +93,11 @@ class StoreAndForward:
                 # Fewer records must arrive than are forwarded, or the spool never empties.
                 self._turn.wait(_LONGEST_TURN_S)
             self._to_either(
-                lambda: self._store.append(records, happened, unrecorded),
-                lambda: self._spool.put(records, happened, unrecorded),
+                lambda: self._store.append(records, happened, unrecorded, revisions),
+                lambda: self._spool.put(records, happened, unrecorded, revisions),
             )
             if self._spooling and not self._error:
                 self._came += len(records) + len(happened) + len(unrecorded)
-
-    def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
-        """As `AuditStore.keep_revision`. The revision reaches the store before later records do."""
-        archived = ArchivedRevision(tenant, revision, kept_us, archive)
-        with self._lock:
-            self._to_either(
-                lambda: self._store.keep_revision(*archived), lambda: self._spool.put((), revisions=[archived])
-            )
 
     def check(self) -> None:
         with self._lock:
@@ -217,16 +210,15 @@ class StoreAndForward:
         happened: list[LifecycleRecord] = []
         unrecorded: list[DecisionRecord] = []
         for each in waiting:
-            for archived in each.revisions:
-                self._store.keep_revision(*archived)
             decided += [record for record in each.decided if record.id not in known]
             happened += [record for record in each.happened if record.id not in known]
             # An entry is written as a whole, and only its ids can be looked up.
             unrecorded += [] if known.intersection(each.ids) else each.unrecorded
         if known:
             _log.warning("%d records of the audit spool are in the store already", len(known))
-        if decided or happened or unrecorded:
-            self._store.append(decided, happened, unrecorded)
+        revisions = [archived for each in waiting for archived in each.revisions]
+        if decided or happened or unrecorded or revisions:
+            self._store.append(decided, happened, unrecorded, revisions)
 
     def _get_ready(self) -> None:
         if not self._is_ready:

@@ -12,13 +12,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from remit.audit.append.appender import Appender
 from remit.audit.append.chain_heads import KnownHeads
-from remit.audit.append.policy_archives import store_revision
 from remit.audit.chain.signing import SigningKey
 from remit.audit.errors import AuditStoreError, StoreAwayError, StoreChangedError
 from remit.audit.ids import DecisionIds, last_id_at
 from remit.audit.query.filter import CLOCK_SLACK_US
 from remit.audit.query.reader import AuditReader
-from remit.audit.record import DecisionRecord, LifecycleRecord
+from remit.audit.record import ArchivedRevision, DecisionRecord, LifecycleRecord
 from remit.audit.retention.cutoffs import Cutoffs
 from remit.audit.retention.purge import BY_HAND, Purge, Purged, PurgePacing
 from remit.audit.schema import migrate as migrate_
@@ -147,11 +146,13 @@ class AuditStore(AuditReader):
         records: Sequence[DecisionRecord],
         happened: Sequence[LifecycleRecord] = (),
         unrecorded: Sequence[DecisionRecord] = (),
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
         """Writes records in one transaction, durable on return.
 
         Raises RecordRefused if an id is a duplicate or a value fits no column. The store gives each record its position
-        in its chain. `unrecorded` are decisions that are counted and not stored.
+        in its chain. `unrecorded` are decisions that are counted and not stored. Files of a revision that are stored
+        already stay as they are.
         """
         with self._writer_lock:
             if self._writer is None:
@@ -160,7 +161,7 @@ class AuditStore(AuditReader):
                     self._writer = Appender(self._hurried, self._heads, self._files)
             try:
                 self._refuse_if_changed()
-                self._writer.append(records, happened, unrecorded)
+                self._writer.append(records, happened, unrecorded, revisions)
                 if self._files is not None:
                     # After the commit: if the file is deleted during the commit, no answer may depend on it.
                     self._files.check()
@@ -172,11 +173,6 @@ class AuditStore(AuditReader):
                     self._writer.discard()
                     self._writer = None
                     self._release_log()
-
-    def keep_revision(self, tenant: str, revision: str, kept_us: int, archive: bytes) -> None:
-        """Stores the files of a tenant's revision, durable on return. Stored files never change."""
-        with self.transaction() as connection:
-            store_revision(connection, tenant, revision, kept_us, archive)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

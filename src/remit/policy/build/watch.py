@@ -12,7 +12,6 @@ from remit.policy.read.tree import GIT, directories
 
 _GLANCE_MS: Final = 500
 """Interval of the check that the directory is still the one of that name."""
-_TOUCH_MS: Final = 5
 _AGAIN_S: Final = 1.0
 """Pause before a failed watch starts again."""
 _LONGEST_UNREST: Final = 10
@@ -54,29 +53,6 @@ def changes(directory: Path, settle_s: float, every_s: float, stop: Event) -> It
                 )
             reported = str(error)
             stop.wait(pause_s)
-
-
-def touches(file: Path, stop: Event) -> Iterator[None]:
-    """Yields at the start, soon after each time that the file is written or replaced, and every second in any case, until
-    `stop` is set."""
-    while not stop.is_set():
-        yield
-        try:
-            for _ in watchfiles.watch(
-                file.parent,
-                recursive=False,
-                watch_filter=lambda _change, path: Path(path).name == file.name,
-                debounce=_TOUCH_MS,
-                step=_TOUCH_MS,
-                stop_event=stop,
-                rust_timeout=round(_AGAIN_S * 1000),
-                yield_on_timeout=True,
-                raise_interrupt=False,
-            ):
-                yield
-        except (OSError, RuntimeError, ValueError):
-            # The look every second goes on.
-            stop.wait(_AGAIN_S)
 
 
 def _watched(directory: Path, place: tuple[int, int], settle_s: float, every_s: float, stop: Event) -> Iterator[None]:

@@ -164,8 +164,8 @@ def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> B
     if wanted.keys() & set(request.revokes):
         raise BindingConflictError("a row is granted and revoked at once: leave one of them out")
     asked = {*wanted, *request.revokes, *request.must_exist, *request.must_not_exist}
-    ended = {RowKey.of(each.row): each for each in write.ended()}
-    known = ended | write.rows(asked)
+    known = {RowKey.of(each.row): each for each in write.rows(asked)}
+    ended = {key: each for key, each in known.items() if not each.row.counts(write.now_us)}
     served = RuntimeLinks(before)
     links = {key: require_as_granted(served, key, known.get(key)) for key in (*asked, *ended)}
     past = {key: links[key] for key in ended}

@@ -34,7 +34,7 @@ from remit.policy.build.scan import (
     TenantBuilt,
 )
 from remit.policy.build.throttle import throttled
-from remit.policy.build.watch import changes, touches
+from remit.policy.build.watch import changes
 from remit.policy.lint.finding import LintSeverity
 from remit.policy.live import LivePolicies
 from remit.policy.read.tree import Stamp, UnsettledError, stamp
@@ -161,6 +161,8 @@ class Reloader:
         self._slow.wanted.set()
         for loader in list(self._loaders):
             loader.end()
+        if self._journal is not None:
+            self._journal.tell()
         for thread in self._threads:
             thread.join(_AGAIN_S)
         self._until_stop.close()
@@ -191,7 +193,7 @@ class Reloader:
     def _follow_news(self, journal: ReleaseJournal) -> None:
         """Another release must be scanned. Rows of run time need no scan."""
         release = None
-        for _ in touches(journal.news, self._stopping):
+        for _ in journal.changes(self._stopping):
             self._read_release()
             if (current := journal.target) != release:
                 release = current
