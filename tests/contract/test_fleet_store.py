@@ -10,6 +10,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, delete, event, insert, select, text, update
 from support.fleet import allows, files, publish
 from support.trees import snapshot_of, tree_of
+from support.waiting import until
 
 from remit.audit.chain.chain import Head
 from remit.audit.chain.signing import SigningKey
@@ -27,6 +28,7 @@ from remit.fleet.schema.migrate import VERSION_TABLE
 from remit.fleet.schema.tables import changes, folders, heads, metadata, nodes, releases
 from remit.fleet.store import Draft, PolicyStore, Reviewed
 from remit.fleet.trust import Trust
+from remit.fleet.writes import store_us
 from remit.policy.live import LivePolicies, Requirement, RevisionNotCurrentError, TenantPolicy, TenantState
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
@@ -204,6 +206,27 @@ def test_a_release_is_reviewed_against_the_rows_that_are_in_force_by_the_stores_
 
     store.publish(Draft(tree_of(files(acme=allows("bob"))), "ci"), 1, review=review)
     assert ["user:1"] == reviewed
+
+
+def test_a_change_has_the_time_after_its_wait_for_another_one(store: PolicyStore) -> None:
+    """The other one changes nothing."""
+    publish(store, 0, acme=allows("ann"))
+    waits = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+
+    def time_us() -> int:
+        with store.changing(ACME) as write:
+            return write.now_us
+
+    with ThreadPoolExecutor(1) as pool:
+        with store.changing(ACME) as first, store.engine.connect() as looking:
+            after = pool.submit(time_us)
+            if store.engine.dialect.name == "postgresql":
+                autocommit = looking.execution_options(isolation_level="AUTOCOMMIT")
+                until(lambda: autocommit.execute(waits).scalar_one() == 1)
+            held_us = store_us(first._connection)
+        assert held_us <= after.result()
 
 
 def test_a_change_reads_rows_that_end_apart_from_the_others(store: PolicyStore) -> None:

@@ -41,8 +41,10 @@ _NAMED_OR_ENDED: Final = union(
 ).order_by("member", "holds", "scope")
 _CLOCK: Final = literal_column("CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS bigint)", BigInteger)
 _HEAD: Final = select(heads.c.seq, heads.c.hash).where(heads.c.tenant == bindparam("tenant"))
+_locked: Final = _HEAD.with_for_update().subquery("locked")
 _LOCK: Final = {
-    "postgresql": _HEAD.add_columns(_CLOCK.label("now_us")).with_for_update(),
+    # The clock outside: it is read when the lock is there.
+    "postgresql": select(_locked, _CLOCK.label("now_us")),
     "sqlite": _HEAD.add_columns(bindparam("now_us", type_=BigInteger).label("now_us")),
 }
 _MADE_BY: Final = select(changes).where(
@@ -174,11 +176,8 @@ def head_of(connection: Connection, tenant: Tenant) -> Head:
 
 
 def lock_head(connection: Connection, tenant: Tenant) -> LockedHead:
-    """The head; nobody else changes the tenant until the end of the transaction. SQLite's write transactions exclude each
-    other.
-
-    If the statement waits, and nobody has changed the tenant meanwhile, the time may be that before the wait.
-    """
+    """The head, and the time from which on nobody else changes the tenant, until the end of the transaction. SQLite's write
+    transactions exclude each other."""
     own = {"tenant": tenant} if connection.dialect.name == "postgresql" else {"tenant": tenant, "now_us": now_us()}
     row = connection.execute(_LOCK[connection.dialect.name], own).one_or_none()
     if row is None:
