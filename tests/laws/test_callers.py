@@ -9,7 +9,7 @@ from reference import Reference
 from strategies import CALLERS_VOCABULARY, World, callers_worlds, randoms
 from support.trees import snapshot_of
 
-from remit.core.caller_actions import CallerAction, asked_about
+from remit.core.caller_actions import CallerAction, actions_about, asked_about
 from remit.core.names import CALLERS, INSTANCE, Principal, Tenant, Word
 from remit.core.question import Question
 from remit.engine.differential.casbin_oracle import CasbinOracle
@@ -44,7 +44,7 @@ def each_right(world: World) -> Iterator[tuple[str, str, CallerAction, Question]
     for principal in callers(world):
         for tenant in abouts(world):
             kind, namespace = asked_about(Tenant(tenant) if tenant else None)
-            for action in CallerAction:
+            for action in actions_about(kind):
                 yield principal, tenant, action, Question(Principal(principal), Word(action), kind, namespace)
 
 

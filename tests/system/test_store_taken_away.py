@@ -250,6 +250,8 @@ def test_trigger_added_under_a_server_stops_it_until_the_trigger_is_removed(
         other.execute(PLANTED)
         assert [grpc.StatusCode.UNAVAILABLE] * 3 == asked(server, 3)
         assert "a trigger, a rule or a constraint" in server.wait_for("the audit store fails")["event"]
+        with server.channel() as channel:
+            until(lambda: Health(channel).of() == NOT_SERVING, "NOT_SERVING")
         verified = remit("audit", "verify", "--audit", server.audit)
         assert (1, True) == (verified.returncode, "SCHEMA: the database's schema" in verified.stdout)
         assert "trigger `planted` on `decisions`" in verified.stdout
