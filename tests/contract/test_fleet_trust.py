@@ -132,5 +132,5 @@ def test_a_release_that_is_replaced_during_a_pull_serves_nowhere(store: PolicySt
             pulled = store.pull(known, trust)
             assert pulled is not None
             assert signed.release == pulled.release
-    with pytest.raises(ForgedReleaseError, match="release 1 has a signature"):
-        store.pull(Known(), trust)
+        with pytest.raises(ForgedReleaseError, match="release 1 has a signature"):
+            store.pull(Known(), trust)

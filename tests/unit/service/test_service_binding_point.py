@@ -9,7 +9,9 @@ import pytest
 from support.runtime import BINDINGS, RUNTIME, files
 from support.trees import snapshot_of, tree_of
 
+from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
+from remit.audit.journal.pending import Callback
 from remit.clock import now_us
 from remit.core.names import Principal, Tenant
 from remit.core.position import Position
@@ -52,10 +54,28 @@ class NoRecords:
     def unrecorded(self, decisions: int) -> None: ...
 
 
+class LostRecords(NoRecords):
+    """Says that records are not on disk; or, if `late`, nothing."""
+
+    def __init__(self, *, late: bool) -> None:
+        self._late = late
+
+    def offer_then(self, records: object, callback: Callback, unrecorded: object, /) -> bool:  # type: ignore[override]
+        if not self._late:
+            callback(JournalUnavailable("no space"))
+        return True
+
+
 class Node:
     """Serves a change when it is told to."""
 
-    def __init__(self, folder: Path, store: PolicyStore, content: dict[str, bytes]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: PolicyStore,
+        content: dict[str, bytes],
+        records: NoRecords = NoRecords(),  # noqa: B008 (it never changes)
+    ) -> None:
         store.migrate()
         store.publish(Draft(tree_of(content), "ci"), 0)
         self.journal = ReleaseJournal(folder / "releases")
@@ -67,12 +87,11 @@ class Node:
         self.live.wanted = lambda: None
         self.snapshot = snapshot_of(content, "acme").at(position_of(ACME, pulled.known.tenants[ACME].head))
         self.serve(self.snapshot)
-        nowhere = NoRecords()
-        point = DecisionPoint("", self.live, nowhere, DecisionIds(), nowhere, 0.0)
+        point = DecisionPoint("", self.live, records, DecisionIds(), records, 0.0)
         gates = BindingGates(self.journal, self.live, point, Limits())
-        records = BindingRecords(lambda *_: None)
-        self.point = BindingPoint(store, self.live, gates, records, wait_s=0.0)
-        self.imports = BindingImports(store, self.live, gates, records, wait_s=0.0)
+        changes = BindingRecords(lambda *_: None)
+        self.point = BindingPoint(store, self.live, gates, changes, wait_s=0.0)
+        self.imports = BindingImports(store, self.live, gates, changes, wait_s=0.0)
 
     def serve(self, snapshot: Snapshot, state: TenantState = TenantState.SERVING) -> None:
         self.live.put(TenantPolicy(ACME, state, 0, snapshot))
@@ -84,9 +103,10 @@ class Node:
         revokes: Sequence[RuntimeRow] = (),
         *,
         serves: bool = False,
+        timeout_s: float = 10.0,
     ) -> Position:
         request = BindingRequest(ACME, Principal(granter), tuple(grants), tuple(map(RowKey.of, revokes)))
-        outcome = self.point.change(request, CallTerms(CallOrigin("service:test")))
+        outcome = self.point.change(request, CallTerms(CallOrigin("service:test"), timeout_s=timeout_s))
         links = {RowKey(link.member, link.holds, link.scope.text): link for link in self.snapshot.policy.links}
         self.snapshot = self.snapshot.changed(
             f"revision {outcome.position}",
@@ -113,6 +133,17 @@ def test_changes_follow_each_other_before_the_node_serves_them(tmp_path: Path, s
         node.change(OLGA, [EVE])
     node.serve(node.snapshot)
     assert 66 == node.change(OLGA, [EVE]).seq
+
+
+@pytest.mark.parametrize(("late", "cause"), [(False, "no space"), (True, "not on disk within 0.1 s")])
+@pytest.mark.parametrize("granter", [OLGA, ZED])
+def test_nothing_is_changed_or_refused_before_the_granters_decision_is_on_disk(
+    tmp_path: Path, store: PolicyStore, granter: str, cause: str, *, late: bool
+) -> None:
+    node = Node(tmp_path, store, FILES, LostRecords(late=late))
+    with pytest.raises(JournalUnavailable, match=cause):
+        node.change(granter, [EVE], timeout_s=0.1)
+    assert ([], node.snapshot.position) == (store.bindings(ACME)[1], position_of(ACME, store.bindings(ACME)[0]))
 
 
 def test_a_right_to_grant_counts_when_it_serves(tmp_path: Path, store: PolicyStore) -> None:
