@@ -41,7 +41,9 @@ def _candidates() -> Iterator[Path]:
     on_path = [Path(folder) for folder in os.get_exec_path()]
     # What pyenv has on PATH runs only the versions that are switched on.
     shims = [folder for folder in on_path if folder.name == "shims"]
-    roots = dict.fromkeys([Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")), *(each.parent for each in shims)])
+    roots = dict.fromkeys(
+        [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")), *(each.parent for each in shims)]
+    )
     of_pyenv = [folder for root in roots for folder in sorted(root.glob("versions/*/bin"))]
     for folder in (*of_pyenv, *on_path, Path("/usr/local/bin"), Path("/usr/bin")):
         if folder.is_dir() and folder not in shims:
