@@ -11,7 +11,6 @@ from support.trees import snapshot_of, tree_of
 
 from remit.audit.errors import JournalUnavailable
 from remit.audit.ids import DecisionIds
-from remit.audit.journal.pending import Callback
 from remit.clock import now_us
 from remit.core.names import Principal, Tenant
 from remit.core.position import Position
@@ -55,15 +54,10 @@ class NoRecords:
 
 
 class LostRecords(NoRecords):
-    """Says that records are not on disk; or, if `late`, nothing."""
+    """Says that no record is on disk."""
 
-    def __init__(self, *, late: bool) -> None:
-        self._late = late
-
-    def offer_then(self, records: object, callback: Callback, unrecorded: object, /) -> bool:  # type: ignore[override]
-        if not self._late:
-            callback(JournalUnavailable("no space"))
-        return True
+    def offer(self, records: object, timeout_s: float | None, unrecorded: object, /) -> None:
+        raise JournalUnavailable("no space")
 
 
 class Node:
@@ -103,10 +97,9 @@ class Node:
         revokes: Sequence[RuntimeRow] = (),
         *,
         serves: bool = False,
-        timeout_s: float = 10.0,
     ) -> Position:
         request = BindingRequest(ACME, Principal(granter), tuple(grants), tuple(map(RowKey.of, revokes)))
-        outcome = self.point.change(request, CallTerms(CallOrigin("service:test"), timeout_s=timeout_s))
+        outcome = self.point.change(request, CallTerms(CallOrigin("service:test")))
         links = {RowKey(link.member, link.holds, link.scope.text): link for link in self.snapshot.policy.links}
         self.snapshot = self.snapshot.changed(
             f"revision {outcome.position}",
@@ -135,14 +128,13 @@ def test_changes_follow_each_other_before_the_node_serves_them(tmp_path: Path, s
     assert 66 == node.change(OLGA, [EVE]).seq
 
 
-@pytest.mark.parametrize(("late", "cause"), [(False, "no space"), (True, "not on disk within 0.1 s")])
 @pytest.mark.parametrize("granter", [OLGA, ZED])
-def test_nothing_is_changed_or_refused_before_the_granters_decision_is_on_disk(
-    tmp_path: Path, store: PolicyStore, granter: str, cause: str, *, late: bool
+def test_nothing_is_changed_or_refused_without_a_record_of_the_granters_decision(
+    tmp_path: Path, store: PolicyStore, granter: str
 ) -> None:
-    node = Node(tmp_path, store, FILES, LostRecords(late=late))
-    with pytest.raises(JournalUnavailable, match=cause):
-        node.change(granter, [EVE], timeout_s=0.1)
+    node = Node(tmp_path, store, FILES, LostRecords())
+    with pytest.raises(JournalUnavailable, match="no space"):
+        node.change(granter, [EVE])
     assert ([], node.snapshot.position) == (store.bindings(ACME)[1], position_of(ACME, store.bindings(ACME)[0]))
 
 

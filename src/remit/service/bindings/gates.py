@@ -1,12 +1,10 @@
 """The gates before a change of rows of run time: the files' ceiling, the granter's rights, and tests that must always hold."""
 
 from collections.abc import Sequence
-from concurrent.futures import Future, wait
 from itertools import chain
 from threading import Lock
 from typing import Final
 
-from remit.audit.errors import JournalUnavailable
 from remit.core.decision import Decision
 from remit.core.diagnostics import PolicyError
 from remit.core.names import Principal, Tenant, Word
@@ -24,7 +22,7 @@ from remit.policy.read.limits import Limits
 from remit.policy.read.tree import read_tree
 from remit.policy.testing.cases import Case, always_failures
 from remit.service.bindings.work import BindingWork
-from remit.service.decision_point import CallTerms, CheckAnswer, DecisionPoint, PendingAnswer
+from remit.service.decision_point import CallTerms, DecisionPoint
 from remit.service.errors import BindingRefusedError, NoBindingsError
 
 _SHOWN: Final = 5
@@ -76,11 +74,9 @@ class BindingGates:
             raise BindingRefusedError("; ".join(texts))
         return after
 
-    def _require_granter(
-        self, granter: Principal, work: BindingWork, before: Snapshot, terms: CallTerms, begun: list[Future[None]]
-    ) -> None:
+    def _require_granter(self, granter: Principal, work: BindingWork, before: Snapshot, terms: CallTerms) -> None:
         """Raises BindingRefusedError unless the granter may change rows with these scopes. Each decision is recorded, and so
-        it is one of the policy that serves. The records are `begun`."""
+        it is one of the policy that serves."""
         kind = before.policy.vocabulary.kinds.get(BINDING)
         if kind is not None and kind.namespaced:
             scopes = {link.scope.text for link in (*work.added, *work.only_removed)}
@@ -95,9 +91,8 @@ class BindingGates:
             if serving.answer(question).allowed != before.answer(question).allowed:
                 raise NotServedYetError(f"{question} has another answer since")
         for question in asked:
-            held = self._point.check(before.tenant, (question, ""), terms)
-            begun.append(self._begin(held))
-            decision: Decision = held.answer.decision
+            answer = self._point.commit(self._point.check(before.tenant, (question, ""), terms))
+            decision: Decision = answer.decision
             if not decision.allowed:
                 where = f" in `{question.namespace}`" if question.namespace else ""
                 rule = f", by {decision.rule.place}" if decision.rule is not None else ""
@@ -105,29 +100,13 @@ class BindingGates:
                     f"`{granter}` may not {question.action} {question.kind}{where}: {decision.reason}{rule}"
                 )
 
-    def _begin(self, held: PendingAnswer[CheckAnswer]) -> Future[None]:
-        """Begins to write the record of a decision."""
-        written: Future[None] = Future()
-
-        def end(error: JournalUnavailable | None) -> None:
-            written.set_result(None) if error is None else written.set_exception(error)
-
-        if not self._point.commit_then(held, end):
-            # Without room for it, it has to wait for some.
-            self._point.commit(held)
-            written.set_result(None)
-        return written
-
     def require(
         self, granter: Principal, work: BindingWork, before: Snapshot, after: Snapshot, terms: CallTerms
     ) -> None:
         """Raises BindingRefusedError unless the granter may make the change, holds all that somebody gains, and all tests
-        hold that must. The granter's decisions are on disk at the end, whatever it is: raises JournalUnavailable if they are
-        not."""
-        begun: list[Future[None]] = []
+        hold that must."""
         try:
-            self._require_granter(granter, work, before, terms, begun)
-            # The disk and this thread are at work at the same time.
+            self._require_granter(granter, work, before, terms)
             self._require_within(granter, work, before, after)
         except TooManyDiagramsError as error:
             raise BindingRefusedError(f"it cannot be found out who would gain what: {error}") from error
@@ -136,8 +115,6 @@ class BindingGates:
                 f"{error}, too many to compare: expected at most {_MOST_WAYS:,}, or a granter who may {GRANT_ANY} {BINDING} in "
                 "the whole tenant"
             ) from error
-        finally:
-            _require_written(begun, terms.timeout_s)
 
     def _require_within(self, granter: Principal, work: BindingWork, before: Snapshot, after: Snapshot) -> None:
         """Raises BindingRefusedError if somebody would gain what the granter does not hold, or a test would fail."""
@@ -152,14 +129,6 @@ class BindingGates:
         if failures:
             texts = "; ".join(str(each.diagnostic) for each in failures[:_SHOWN])
             raise BindingRefusedError(f"tests that must always hold would fail: {texts}")
-
-
-def _require_written(begun: Sequence[Future[None]], timeout_s: float) -> None:
-    done, late = wait(begun, timeout_s)
-    if late:
-        raise JournalUnavailable(f"the record was not on disk within {timeout_s} s; it may still be written")
-    for each in done:
-        each.result()
 
 
 class _CaseCache:
