@@ -317,7 +317,7 @@ CALLER_ACTIONS: Final = (
 CALLERS_VOCABULARY: Final = (
     "kinds:\n"
     f"  REMIT: {{class: namespace, actions: [{', '.join(CALLER_ACTIONS)}]}}\n"
-    f"  REMIT_INSTANCE: {{class: tenant, actions: [{', '.join(CALLER_ACTIONS)}]}}\n"
+    f"  REMIT_INSTANCE: {{class: tenant, actions: [{', '.join((*CALLER_ACTIONS, 'ACT_FOR'))}]}}\n"
 ).encode()
 """The words of `_callers`, as vocabulary.yaml would declare them."""
 

@@ -70,6 +70,7 @@ def test_mask_equals_casbin_and_the_reference(world: World, random: Random) -> N
         may = rights.may(Caller(principal), action, tenant)
         answer = reference.decide(*question)
         assert answer is not None
+        assert answer.reason != "UNKNOWN_ACTION", question
         assert (may, may) == (witness.allows(question), answer.effect == "allow")
 
 
