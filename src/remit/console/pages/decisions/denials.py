@@ -17,25 +17,15 @@ _HOURS: Final = ("24", "72", "168")
 _TOP: Final = 10
 _GROUPS: Final = 20_000
 _ONE: Final = frozenset({1})
-_NOTE: Final = "Explanations count here too: the server does not count {} by question."
-_PRINCIPALS: Final = Table(
-    "principals",
-    "Most denied principals",
-    ("principal", "denials"),
-    (),
-    "No denial.",
-    numbers=_ONE,
-    note=_NOTE.format("principals"),
-)
-_CALLERS: Final = Table(
-    "callers",
-    "Callers with most denials",
-    ("caller", "denials"),
-    (),
-    "No denial.",
-    numbers=_ONE,
-    note=_NOTE.format("callers"),
-)
+
+
+def _most_denials(column: str, title: str) -> Table:
+    note = f"Explanations count here too: the server does not count {column}s by question."
+    return Table(f"{column}s", title, (column, "denials"), (), "No denial.", numbers=_ONE, note=note)
+
+
+_PRINCIPALS: Final = _most_denials("principal", "Most denied principals")
+_CALLERS: Final = _most_denials("caller", "Callers with most denials")
 _LOUD: Final = 3
 """An hour with so many times the denials of that hour of the day is marked."""
 _ASKED_BY_PEOPLE: Final = frozenset({"EXPLAIN", "REACH_EXPLAIN", "MATRIX"})
