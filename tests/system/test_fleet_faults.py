@@ -27,7 +27,7 @@ from remit.faults.fleet.suite import FLEET_FAULTS, play
 from remit.faults.fleet.world import FleetWorld
 from remit.faults.postgresql import NoDatabaseError
 from remit.faults.promise import BrokenPromiseError
-from remit.fleet.hints import LISTENING, Hints
+from remit.fleet.hints import LISTENING, POLLING, Hints
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.store import PolicyStore
 
@@ -96,11 +96,11 @@ def test_a_node_listens_anew_if_its_connection_hangs(proxy: FaultyProxy, tmp_pat
         PolicyStore(url_at(proxy.port)) as other,
         Hints(store, journal) as hints,
     ):
-        assert hints.listen()
+        until(lambda: listens(hints))
         publish(other, 0, acme=allows("ann"))
         assert hints.wait(10.0)
         hints.looked(news=True)
-        assert not hints.listen()
+        assert LISTENING == mode_of(hints)
 
         proxy.hang()
         other.engine.dispose()
@@ -110,12 +110,38 @@ def test_a_node_listens_anew_if_its_connection_hangs(proxy: FaultyProxy, tmp_pat
         assert LISTENING == hints.mode
         # The pool of the store hangs too, until its timeout.
         store.engine.dispose()
-        until(hints.listen)
+        until(lambda: POLLING == mode_of(hints))
+        until(lambda: listens(hints))
 
         publish(other, 2, acme=allows("cid"))
         assert hints.wait(10.0)
         hints.looked(news=True)
-        assert not hints.listen()
+        assert LISTENING == mode_of(hints)
+    journal.end()
+
+
+def mode_of(hints: Hints) -> str:
+    hints.listen()
+    return hints.mode
+
+
+def listens(hints: Hints) -> bool:
+    hints.listen()
+    hints.wait(0.1)
+    return LISTENING == hints.mode
+
+
+def test_a_node_that_asks_whether_notifications_arrive_goes_on_polling(
+    proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = ReleaseJournal(tmp_path)
+    journal.begin()
+    proxy.loses_notifications = True
+    with PolicyStore(url_at(proxy.port)) as store, Hints(store, journal) as hints:
+        monkeypatch.setattr("remit.fleet.hints._PROBE_S", 3600.0)
+        assert not listens(hints)
+        assert not listens(hints)
+        monkeypatch.setattr("remit.fleet.hints._PROBE_S", 0.0)
     journal.end()
 
 

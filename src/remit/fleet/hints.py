@@ -38,6 +38,9 @@ class Hints:
         self._woken, self._wake = os.pipe()
         self._connection: Any = None
         self._next_try_s = 0.0
+        self._probe = ""
+        """What the connection must tell before it counts as one that listens; '' if it has."""
+        self._probe_ends_s = 0.0
         self._is_told = False
         """A notification has arrived since the last look."""
         self._doubted_s = 0.0
@@ -53,44 +56,37 @@ class Hints:
 
     @property
     def mode(self) -> str:
-        return LISTENING if self._connection is not None else POLLING
+        return LISTENING if self._listens else POLLING
 
-    def listen(self) -> bool:
-        """Makes sure that notifications arrive, if the store sends them. True if they do from now on: what came before must
-        be looked for."""
-        if self._doubted_s and time.monotonic() - self._doubted_s > _LATE_S:
+    @property
+    def _listens(self) -> bool:
+        return self._connection is not None and not self._probe
+
+    def listen(self) -> None:
+        """Sees to it that notifications arrive, if the store sends them. Polls go on until one has."""
+        now_s = time.monotonic()
+        if self._doubted_s and now_s - self._doubted_s > _LATE_S:
             _log.warning("the policy store's notifications arrive no more: listens anew", store=self._store.url)
             self._hang_up()
             self._next_try_s = 0.0
-        if self._store.file is not None or self._connection is not None or time.monotonic() < self._next_try_s:
-            return False
-        self._next_try_s = time.monotonic() + _AGAIN_S
-        import psycopg  # noqa: PLC0415 (it comes with an extra)
-
-        try:
-            raw = self._store.engine.raw_connection()
-            self._connection = raw.driver_connection
-            raw.detach()
-            self._connection.autocommit = True
-            if self._hears():
-                self._connection.execute(f"LISTEN {CHANNEL}")
-                return True
-            self._next_try_s = time.monotonic() + _POOLED_AGAIN_S
+        if self._probe and now_s > self._probe_ends_s:
             _log.warning("the policy store sends no notifications: news is found by polling", store=self._store.url)
-        except (SQLAlchemyError, psycopg.Error, OSError):
-            pass
-        self._hang_up()
-        return False
+            self._hang_up()
+            self._next_try_s = now_s + _POOLED_AGAIN_S
+        if self._store.file is None and self._connection is None and now_s >= self._next_try_s:
+            self._next_try_s = now_s + _AGAIN_S
+            self._connect()
 
     def looked(self, *, news: bool) -> None:
         """Says what a look found. A connection that listens must have told of news, or tell of it soon: one that carries
         nothing any more looks like one without news."""
-        if news and self._connection is not None and not self._is_told and not self._doubted_s:
+        if news and self._listens and not self._is_told and not self._doubted_s:
             self._doubted_s = time.monotonic()
         self._is_told = False
 
     def wait(self, timeout_s: float) -> bool:
-        """Returns True after a hint, or False after `timeout_s`."""
+        """Returns True after a hint, or False after `timeout_s`. That the connection listens from now on is a hint too: what
+        came before must be looked for."""
         watched = [self._asked, self._woken]
         if self._connection is not None:
             watched.append(self._connection.fileno())
@@ -106,35 +102,41 @@ class Hints:
         """Ends the wait. Any thread may call it."""
         os.write(self._wake, b"\0")
 
-    def _hears(self) -> bool:
-        """Whether notifications arrive: a pooler that lends out connections for one transaction swallows them.
+    def _connect(self) -> None:
+        """Asks whether notifications arrive: a pooler that lends out connections for one transaction swallows them."""
+        import psycopg  # noqa: PLC0415 (it comes with an extra)
 
-        Raises SQLAlchemyError or psycopg.Error.
-        """
-        # One channel for all: a pooler's connections keep listening to it.
-        self._connection.execute(f"LISTEN {_PROBE}")
-        token = uuid4().hex
-        with self._store.engine.begin() as other:
-            other.execute(text("SELECT pg_notify(:channel, :token)"), {"channel": _PROBE, "token": token})
-        ends_s = time.monotonic() + _PROBE_S
-        while (left_s := ends_s - time.monotonic()) > 0:
-            if any(each.payload == token for each in self._connection.notifies(timeout=left_s, stop_after=1)):
-                self._connection.execute(f"UNLISTEN {_PROBE}")
-                return True
-        return False
+        try:
+            raw = self._store.engine.raw_connection()
+            self._connection = raw.driver_connection
+            raw.detach()
+            self._connection.autocommit = True
+            # One channel for all: a pooler's connections keep listening to it.
+            self._connection.execute(f"LISTEN {_PROBE}")
+            self._probe, self._probe_ends_s = uuid4().hex, time.monotonic() + _PROBE_S
+            with self._store.engine.begin() as other:
+                other.execute(text("SELECT pg_notify(:channel, :token)"), {"channel": _PROBE, "token": self._probe})
+        except (SQLAlchemyError, psycopg.Error, OSError):
+            self._hang_up()
 
     def _drain(self) -> None:
         """Takes the notifications that have arrived."""
         import psycopg  # noqa: PLC0415 (as above)
 
         try:
-            for _ in self._connection.notifies(timeout=0.0):
+            arrived = [each.payload for each in self._connection.notifies(timeout=0.0)]
+            if arrived and not self._probe:
                 self._is_told, self._doubted_s = True, 0.0
+            if self._probe in arrived:
+                self._connection.execute(f"UNLISTEN {_PROBE}")
+                self._connection.execute(f"LISTEN {CHANNEL}")
+                self._probe = ""
         except (psycopg.Error, OSError):
             self._hang_up()
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
+        self._probe = ""
         self._is_told, self._doubted_s = False, 0.0
         if connection is not None:
             with suppress(Exception):

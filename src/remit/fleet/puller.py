@@ -118,7 +118,8 @@ class Puller:
 
     def _step(self, hints: Hints, *, hinted: bool) -> float:
         """Looks into the store and reports, if either is due. Returns when to come again."""
-        looks = hints.listen() or hinted or monotonic() >= self._next_look_s
+        hints.listen()
+        looks = hinted or monotonic() >= self._next_look_s
         if looks:
             self._next_look_s = self._in(self._poll_s)
             hints.looked(news=self._pull())

@@ -179,6 +179,13 @@ RIGHT = {
     ),
     "a lost release that nobody saw": history(published(3, 1.0, digit="b"), asked(2.0, position(3, "c")), logs=LOST),
     "a release whose publisher does not know": history(published(3, 1.0, WriteOutcome.UNKNOWN)),
+    "a node is away again before its time is over": history(
+        published(2, 1.0),
+        NewsTime(["one"], 2.0),
+        AwayTime("one", 2.1, 5.0),
+        NewsTime(["one"], 5.0),
+        asked(6.0, position(2)),
+    ),
     "a node that is down does not answer": history(AwayTime("one", 0.0, 2.0, runs=False), asked(1.0, None)),
     "root files are every tenant's": history(logs=(SHARED,)),
     "rows add to the files": history(
@@ -251,6 +258,16 @@ WRONG = {
         history(published(2, 1.0), NewsTime(["one"], 2.0)),
         history(published(2, 1.0), NewsTime(["one"], 2.0), asked(4.1, position(2))),
         history(published(2, 1.0), NewsTime(["one", "two"], 2.0), asked(2.1, position(2))),
+        # Another node is away; it is away after its time; it is back.
+        history(published(2, 1.0), NewsTime(["one"], 2.0), AwayTime("two", 2.1, 5.0)),
+        history(published(2, 1.0), NewsTime(["one"], 2.0), AwayTime("one", 4.1, 5.0)),
+        history(
+            published(2, 1.0),
+            NewsTime(["one"], 2.0),
+            AwayTime("one", 2.1, 5.0),
+            NewsTime(["one"], 5.0),
+            asked(7.1, position(2)),
+        ),
         history(sent(3, 1.0, ANN, CID_UNTIL_5), NewsTime(["one"], 2.0), asked(2.1, position(2)), logs=(ROWS,)),
     ],
     "P6": [
@@ -349,6 +366,6 @@ def test_how_long_news_takes_is_told_for_each_node() -> None:
         asked(3.49, position(2)),
         asked(4.0, position(3)),
     )
-    one, two = caught_up_s(found)
+    one, two = caught_up_s(found, BOUND_S)
     assert pytest.approx(1.5) == one
     assert two == float("inf")

@@ -98,7 +98,7 @@ class _FleetTried:
         self.answers += each.answers
         self.published += each.published
         self.changed += each.changed
-        self.slowest_s = max(self.slowest_s, *each.caught_up_s)
+        self.slowest_s = max([self.slowest_s, *each.caught_up_s])
         self.violations += each.violations
 
     @property

@@ -62,10 +62,10 @@ def violations(history: FleetHistory, bound_s: float) -> list[FleetViolation]:
     return [FleetViolation(promise, text) for promise, texts in found.items() for text in _some(texts)]
 
 
-def caught_up_s(history: FleetHistory) -> list[float]:
+def caught_up_s(history: FleetHistory, bound_s: float) -> list[float]:
     """How long each node took to serve what was acknowledged before a fault was over. Infinite if it never did."""
     places = Places(history.logs, history.allowed)
-    return [took_s for _, took_s, _ in _arrivals(history, places)]
+    return [took_s for _, took_s, _ in _arrivals(history, places, bound_s)]
 
 
 def _some(texts: Iterator[str]) -> Iterator[str]:
@@ -155,20 +155,25 @@ def _late_allows(history: FleetHistory, places: Places, bound_s: float) -> Itera
 
 
 def _late_news(history: FleetHistory, places: Places, bound_s: float) -> Iterator[str]:
-    for node, took_s, news in _arrivals(history, places):
+    for node, took_s, news in _arrivals(history, places, bound_s):
         if took_s > bound_s + news.extra_s:
             took = f"after {took_s:.2f} s" if took_s < float("inf") else "never"
             yield f"node {node} served the newest change {took}, expected within {bound_s + news.extra_s:g} s"
 
 
-def _arrivals(history: FleetHistory, places: Places) -> Iterator[tuple[str, float, NewsTime]]:
+def _arrivals(history: FleetHistory, places: Places, bound_s: float) -> Iterator[tuple[str, float, NewsTime]]:
+    """Without a node that was away again before its time was over: it has its time when it is back."""
+    away = _aways_by_node(history.aways)
     acknowledged = _acknowledged_changes(history, places)
     ended: dict[tuple[str, str], list[tuple[float, int]]] = defaultdict(list)
     for call, position in _placed(history):
         if places.holds(position):
             ended[call.node, call.tenant].append((call.ended_s, position.seq))
     for news in history.news:
+        ends_s = news.at_s + bound_s + news.extra_s
         for node in news.nodes:
+            if any(news.at_s <= each.began_s < ends_s for each in away[node]):
+                continue
             took_s = 0.0
             for tenant, (changes, times) in acknowledged.items():
                 before = (each.position.seq for each, at_s in zip(changes, times, strict=True) if at_s <= news.at_s)

@@ -350,7 +350,7 @@ def play(world: FleetWorld, fault: FleetFault) -> FleetRound:
         sum(each.answer is not None for each in history.checks),
         sum(each.outcome is WriteOutcome.ACKNOWLEDGED for each in history.publishes),
         sum(each.outcome is WriteOutcome.ACKNOWLEDGED for each in history.changes),
-        caught_up_s(history),
+        caught_up_s(history, world.order.bound_s),
         violations(history, world.order.bound_s),
     )
 
