@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+from support.fleet import allows, publish
 from support.loading import InProcess
 from support.trees import write
 
@@ -13,6 +14,9 @@ from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
 from remit.engine.pacing import Pacing
 from remit.faults.promise import until
+from remit.fleet.journal import ReleaseJournal
+from remit.fleet.puller import Puller
+from remit.fleet.store import PolicyStore
 from remit.policy.build.build_process import BuildProcess
 from remit.policy.build.scan import BuildStarted, RestoreRequest, ScanRequest, ScanResult
 from remit.policy.live import LivePolicies, TenantState
@@ -235,6 +239,31 @@ def test_scan_continues_until_all_tenants_are_loaded(watched: Watched, monkeypat
     watched.look_until_done()
     assert watched.serving() != before[0]
     assert watched.serving(GLOBEX) != before[1]
+
+
+def test_files_of_a_release_need_not_settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its link is switched when all are there."""
+    monkeypatch.setattr("remit.service.reload.reloader._SLICE_S", -1)
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    settings = Settings(policy_store=url, releases=tmp_path / "releases", revisions="", settle_s=60)
+    journal = ReleaseJournal(settings.releases)
+    journal.begin()
+    with PolicyStore(url) as store:
+        store.migrate()
+        puller = Puller(
+            store, journal, node="one", version="1", trust=settings.trust, poll_s=1, most_bytes=settings.limits.bytes
+        )
+        live = LivePolicies()
+        reloader = Reloader(settings, live, Metrics(), lambda: 0, Here)
+        for seq, who in enumerate(("ann", "bob")):
+            publish(store, seq, acme=allows(who), globex=allows(who, "globex"))
+            puller.first()
+            assert reloader.load() if seq == 0 else reloader.scan()
+        current = journal.current()
+    journal.end()
+    assert current is not None
+    served = {tenant: each.revision for tenant, each in live.tenants.items()}
+    assert served == {tenant: place.revision for tenant, place in current.tenants.items()}
 
 
 def test_change_waits_for_another_change_only_until_the_callers_deadline(watched: Watched) -> None:

@@ -100,6 +100,8 @@ class Reloader:
         # The absolute path at the start: stored revisions belong to it.
         self._directory = settings.policy_directory.absolute()
         self._journal = settings.journal
+        # A release is whole when its link is switched: nobody edits its files.
+        self._settle_s = 0.0 if self._journal is not None else settings.settle_s
         self._revisions = (
             RevisionStore(Path(settings.revisions), settings.revisions_kept, str(self._directory))
             if settings.revisions
@@ -172,13 +174,13 @@ class Reloader:
         after = self._scan()
         while after is _After.ANOTHER and not self._stopping.is_set():
             # A change made during the load must settle too before it is read.
-            after = self._scan(self._settings.settle_s)
+            after = self._scan(self._settle_s)
         return after is not _After.RETRY
 
     def _policy_changes(self) -> Iterator[None]:
         every_s = self._settings.watch_every_s
         if self._journal is None:
-            yield from changes(self._directory, self._settings.settle_s, every_s, self._stopping)
+            yield from changes(self._directory, self._settle_s, every_s, self._stopping)
         self._switched.clear()
         while not self._stopping.is_set():
             yield
@@ -216,7 +218,7 @@ class Reloader:
                 if not self._slow.wanted.wait(_IDLE_S):
                     loader.close()
                 elif (tenant := self._slow.next(self._swap.tenants.files)) is not None:
-                    after = self._load_alone(lane, tenant, settle_s=self._settings.settle_s)
+                    after = self._load_alone(lane, tenant, settle_s=self._settle_s)
                     self._slow.done()
                     if after is not _After.NOTHING:
                         self._slow.add(tenant)
