@@ -1,6 +1,7 @@
 """How a thread that loads makes way for calls."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -56,5 +57,5 @@ def test_it_hurries_while_nothing_else_happens(monkeypatch: pytest.MonkeyPatch) 
 
 def test_it_makes_way_for_a_call_that_comes_later_and_hurries_again(monkeypatch: pytest.MonkeyPatch) -> None:
     found = pauses(monkeypatch, lambda clock: WORK_S if 1.0 < clock.now_s < 1.01 else 0.0)
-    turns = [(before, after) for before, after in zip(found, found[1:], strict=False) if before != after]
+    turns = [(before, after) for before, after in pairwise(found) if before != after]
     assert [(PAUSE_S, GLANCE_S), (GLANCE_S, PAUSE_S), (PAUSE_S, GLANCE_S)] == turns
