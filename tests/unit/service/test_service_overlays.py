@@ -14,7 +14,8 @@ from remit.core.names import Namespace, Principal, Tenant, Word
 from remit.core.question import Question
 from remit.core.runtime import RuntimeRow, parse_runtime_row
 from remit.engine.snapshot import Snapshot
-from remit.fleet.binding_log import NO_BINDINGS, append
+from remit.files import write_whole
+from remit.fleet.binding_log import NO_BINDINGS, _beginning, append
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey, apply
 from remit.fleet.change import genesis, linked
 from remit.fleet.current_release import CurrentRelease
@@ -51,6 +52,10 @@ class Node:
         append(self.log, [made], after=self.head if self.head.seq else NO_BINDINGS)
         self.head = made.head
         apply(self.rows, made.seq, change)
+
+    def write_anew(self) -> None:
+        """As the node does when the changes take more room than the rows."""
+        write_whole(self.log, b"".join(_beginning(self.head, self.rows.values())))
 
     def read(self) -> set[Tenant]:
         return self.overlays.read(self.release)
@@ -116,6 +121,32 @@ def test_a_row_counts_until_its_end_and_no_longer(node: Node) -> None:
     assert views(after, "user:ann")
     assert before.revision != after.revision
     assert ([], None) == (node.overlays.ended(), node.overlays.next_end_us())
+
+
+def test_a_row_that_was_granted_for_longer_ends_at_its_new_end(node: Node) -> None:
+    for end_us in (2_000, 3_000):
+        node.change((row("zoe", end_us),), tuple(node.rows))
+        node.read()
+        node.overlays.over(ACME, BASES[0])
+    seen = {}
+    for node.now_us in (1_999, 2_000, 2_999, 3_000):
+        seen[node.now_us] = views(node.overlays.over(ACME, BASES[0]), "user:zoe")
+    assert {1_999: True, 2_000: True, 2_999: True, 3_000: False} == seen
+
+
+def test_a_row_ends_though_the_log_was_written_anew_meanwhile(node: Node) -> None:
+    node.change((row("zoe", 2_000), row("ann")))
+    node.read()
+    node.overlays.over(ACME, BASES[0])
+    node.write_anew()
+    node.change((row("bob"),))
+    node.read()
+    assert views(node.overlays.over(ACME, BASES[0]), "user:zoe")
+    node.now_us = 2_000
+    after = node.overlays.over(ACME, BASES[0])
+    assert {"user:zoe": False, "user:ann": True, "user:bob": True} == {
+        who: views(after, who) for who in ("user:zoe", "user:ann", "user:bob")
+    }
 
 
 def test_every_node_has_the_same_revision_whenever_it_read(node: Node) -> None:
@@ -211,9 +242,24 @@ steps = st.one_of(
     st.tuples(st.just("grant"), st.lists(rows_, min_size=1, max_size=3, unique_by=RowKey.of)),
     st.tuples(st.just("revoke"), st.lists(rows_, min_size=1, max_size=2)),
     st.tuples(st.just("clear"), st.none()),
+    st.tuples(st.just("write anew"), st.none()),
     st.tuples(st.just("pass"), st.integers(1, 200)),
     st.tuples(st.just("files"), st.sampled_from([0, 1])),
     st.tuples(st.just("restart"), st.none()),
+)
+
+
+short_rows = st.builds(
+    parse_runtime_row,
+    st.sampled_from(WHO[:2]),
+    st.just("role:viewer"),
+    st.just("a.**"),
+    st.none() | st.integers(1_001, 1_008),
+)
+ending_steps = st.one_of(
+    st.tuples(st.just("grant"), st.lists(short_rows, min_size=1, max_size=1)),
+    st.tuples(st.just("write anew"), st.none()),
+    st.tuples(st.just("pass"), st.integers(1, 3)),
 )
 
 
@@ -222,22 +268,22 @@ steps = st.one_of(
 def test_what_serves_is_what_a_rebuild_would_serve(
     history: list[tuple[str, object]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    node = Node(tmp_path_factory.mktemp("node"))
+    _require_what_a_rebuild_serves(history, tmp_path_factory.mktemp("node"))
+
+
+@settings(deadline=None, max_examples=200)
+@given(history=st.lists(ending_steps, max_size=8))
+def test_rows_end_as_they_do_after_a_rebuild(
+    history: list[tuple[str, object]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    _require_what_a_rebuild_serves(history, tmp_path_factory.mktemp("node"))
+
+
+def _require_what_a_rebuild_serves(history: list[tuple[str, object]], folder: Path) -> None:
+    node = Node(folder)
     base, archives = BASES[0], dict[str, RuntimeArchive]()
     for step, given_ in history:
-        match step, given_:
-            case "grant", list():
-                node.change(tuple(given_))
-            case "revoke", list():
-                node.change((), tuple(RowKey.of(each) for each in given_))
-            case "clear", _:
-                node.change((), tuple(node.rows))
-            case "pass", int():
-                node.now_us += given_
-            case "files", int():
-                base = BASES[given_]
-            case "restart", _:
-                node.overlays = Overlays(node.journal, lambda: node.now_us, 10_000)
+        base = _stepped(node, base, step, given_)
         node.read()
         try:
             effective = node.overlays.over(ACME, base)
@@ -250,6 +296,27 @@ def test_what_serves_is_what_a_rebuild_would_serve(
         late = Overlays(node.journal, lambda: node.now_us, 10_000)
         late.read(node.release)
         assert effective.revision == late.over(ACME, base).revision
+
+
+def _stepped(node: Node, base: Snapshot, step: str, given_: object) -> Snapshot:
+    """The files that serve after this step."""
+    match step, given_:
+        case "grant", list():
+            keys = [RowKey.of(each) for each in given_]
+            node.change(tuple(given_), tuple(key for key in keys if key in node.rows))
+        case "revoke", list():
+            node.change((), tuple(RowKey.of(each) for each in given_))
+        case "clear", _:
+            node.change((), tuple(node.rows))
+        case "write anew", _ if node.rows:
+            node.write_anew()
+        case "pass", int():
+            node.now_us += given_
+        case "files", int():
+            return BASES[given_]
+        case "restart", _:
+            node.overlays = Overlays(node.journal, lambda: node.now_us, 10_000)
+    return base
 
 
 def _questions() -> Iterator[Question]:

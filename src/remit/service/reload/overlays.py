@@ -174,9 +174,11 @@ class Overlays:
         if before is base:
             effective.expect_changes()
             overlay.ends = []
-        for key in pending:
+        for key, granted in pending.items():
             ending.pop(key, None)
-        ending |= {key: granted for key, granted in new.items() if granted.row.expires_us is not None}
+            # Also a row that stays: it may have been granted for longer, or have been read again.
+            if granted is not None and granted.row.expires_us is not None and granted.row.counts(now_us):
+                ending[key] = granted
         overlay.end_later(ending.keys() & new.keys(), ending, now_us)
         overlay.base, overlay.effective, overlay.count, overlay.last = base, effective, count, last
         overlay.ending, overlay.pending = ending, {}
