@@ -83,7 +83,8 @@ class RoleGraph:
         self.links = links
         self.rules: Mapping[str, Sequence[Rule]] = _grouped(pacing(rules), lambda rule: rule.subject)
         """The p rows, by subject."""
-        self.by_member: VersionedDict[str, Sequence[Link]] = _grouped(pacing(links), lambda link: link.member)
+        self.by_member: VersionedDict[str, Link | tuple[Link, ...]] = _by_member(pacing(links))
+        """The g rows by member. An only row stands for itself: with a million members, a tuple around each takes 64 MB."""
         self.walks = _Walks()
         self.numbers: VersionedDict[str, int] = {}
         """The number of the last change that touched a subject."""
@@ -103,7 +104,9 @@ class RoleGraph:
         touched = self.holders(rows, _TOUCHED)
         graph = copy.copy(self)
         graph.links = with_rows(self.links, added, gone)
-        graph.by_member = with_values(self.by_member, rows)
+        graph.by_member = with_values(
+            self.by_member, {member: links[0] if len(links) == 1 else links for member, links in rows.items()}
+        )
         if "by_holder" in vars(graph):
             graph.by_holder = with_values(self.by_holder, _changed_holders(self, added, gone))
         if any(subject.startswith("role:") for subject in rows):
@@ -119,7 +122,7 @@ class RoleGraph:
 
     def _changed_rows(
         self, added: Sequence[Link], removed: Iterable[Link]
-    ) -> tuple[dict[str, Sequence[Link]], Sequence[Link]]:
+    ) -> tuple[dict[str, tuple[Link, ...]], Sequence[Link]]:
         """The changed rows by member, and the rows that are gone."""
         removed = tuple(removed)
         rows = {member: [*self.links_of(member)] for member in {link.member for link in chain(added, removed)}}
@@ -142,7 +145,8 @@ class RoleGraph:
         return self.rules.get(subject, ())
 
     def links_of(self, subject: str) -> Sequence[Link]:
-        return self.by_member.get(subject, ())
+        links = self.by_member.get(subject, ())
+        return links if isinstance(links, tuple) else (links,)
 
     def members_of(self, subject: str) -> Sequence[Link]:
         """The g rows that lead to a group or a role."""
@@ -332,6 +336,19 @@ def _distinct(ways: Iterable[RolePath]) -> Sequence[RolePath]:
             coverage.add(way.where)
         distinct.append(way)
     return distinct
+
+
+def _by_member(links: Iterable[Link]) -> dict[str, Link | tuple[Link, ...]]:
+    found: dict[str, Link | tuple[Link, ...]] = {}
+    more: defaultdict[str, list[Link]] = defaultdict(list)
+    for link in links:
+        if found.setdefault(link.member, link) is not link:
+            more[link.member].append(link)
+    for member, others in more.items():
+        first = found[member]
+        assert isinstance(first, Link)
+        found[member] = (first, *others)
+    return found
 
 
 def _grouped(rows: Iterable[_Row], subject_of: Callable[[_Row], str]) -> dict[str, Sequence[_Row]]:
