@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -367,6 +368,49 @@ def test_systemd_accepts_the_unit(tmp_path: Path, words: tuple[str, ...]) -> Non
     assert 0 == done.returncode, done.stdout + done.stderr
     if words == ("verify",):
         assert "" == done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_accepts_the_alerts_and_the_panels(tmp_path: Path) -> None:
+    asked = [
+        target["expr"].replace("$__rate_interval", "5m") for panel in panels() for target in panel.get("targets", ())
+    ]
+    of_panels = tmp_path / "panels.yaml"
+    rules = [{"record": f"panel{number}", "expr": each} for number, each in enumerate(asked)]
+    of_panels.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
+    done = subprocess.run(
+        ["promtool", "check", "rules", DEPLOY / "alerts.yaml", of_panels],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert 0 == done.returncode, done.stdout + done.stderr
+    assert [f"{len(alerts())} rules", f"{len(rules)} rules"] == re.findall(r"\d+ rules", done.stdout)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_accepts_the_metrics(tmp_path: Path) -> None:
+    with Server(tmp_path) as server:
+        url = f"http://127.0.0.1:{server.metrics_port}{PATH}"
+        with urllib.request.urlopen(url, timeout=30) as response:
+            metrics = response.read()
+    done = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, check=False, timeout=60)
+
+    assert (0, b"", b"") == (done.returncode, done.stdout, done.stderr)
+
+
+@pytest.mark.skipif(shutil.which("kustomize") is None, reason="kustomize is not installed")
+def test_kustomize_builds_every_manifest() -> None:
+    done = subprocess.run(["kustomize", "build", KUBERNETES], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    built = [(each["kind"], each["metadata"]["name"]) for each in yaml.safe_load_all(done.stdout)]
+    assert {(each["kind"], each["metadata"]["name"]) for each in documents() if each["kind"] != "Kustomization"} == {
+        each for each in built if each[0] != "ConfigMap"
+    }
+    assert len(document("Kustomization")["configMapGenerator"]) == sum(kind == "ConfigMap" for kind, _ in built)
 
 
 def test_envoy_accepts_its_configuration(tmp_path: Path) -> None:

@@ -240,6 +240,8 @@ def test_export_overwrites_nothing_and_leaves_no_partial_file(world: World, fold
         Export(snapshots=[world.connection], tenant=TENANT, out=out, format_=JSONL).run()
     with pytest.raises(ExportError, match="cannot be written: No such file"):
         exported(world, folder / "nowhere" / "acme.jsonl")
+    with pytest.raises(ExportError, match=r"^`.*x` cannot be written: File name too long$"):
+        Export(snapshots=[world.connection], tenant=TENANT, out=folder / ("x" * 300), format_=JSONL).run()
     with pytest.raises(ExportError, match="`csv` is no format of exports"):
         exported(world, folder / "acme.csv", format_="csv")
 

@@ -39,6 +39,7 @@ from remit.v1.status_service_pb2 import GetShadowRequest
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "json"
 DOCS: Final = Path(__file__).parents[2] / "docs"
+PAGE: Final = (DOCS / "reference" / "json.md").read_text()
 WRITES: Final = bool(os.environ.get("REMIT_WRITE_GOLDEN"))
 LINES: Final = {"audit follow", "audit checkpoint"}
 """The commands that print an object a line."""
@@ -233,6 +234,9 @@ def test_every_command_has_json_and_a_golden_file() -> None:
     with_json = {name for name, command in COMMANDS.items() if any("--json" in each.opts for each in command.params)}
 
     assert {*COMMANDS} - WITHOUT == with_json
+    assert (
+        f"Every command but {' and '.join(f'`{each}`' for each in sorted(WITHOUT, reverse=True))} prints JSON" in PAGE
+    )
     assert with_json == {command_of(file) for file in GOLDEN.glob("*.json")}
 
 

@@ -28,7 +28,7 @@ class MutualTls:
     def read(self) -> Pem:
         """Raises OSError if a file cannot be read, or if the files do not fit."""
         self.context()
-        return tuple(Path(file).read_bytes() for file in self.files)
+        return _contents(self.files)
 
     def credentials(self, pem: Pem) -> grpc.ChannelCredentials:
         server_ca, cert, key = pem
@@ -37,6 +37,7 @@ class MutualTls:
     def context(self) -> ssl.SSLContext:
         """The same for Python's TLS. Raises OSError if a file cannot be read, or if certificate and key do not fit."""
         context = _trusting(self.server_ca)
+        _contents(self.files)
         try:
             # Without a password OpenSSL would ask for one at the terminal.
             context.load_cert_chain(self.cert, self.key, password="")
@@ -58,7 +59,7 @@ class ServerTls:
     def read(self) -> Pem:
         """Raises OSError if the file cannot be read, or holds no certificate."""
         self.context()
-        return (Path(self.server_ca).read_bytes(),)
+        return _contents(self.files)
 
     def credentials(self, pem: Pem) -> grpc.ChannelCredentials:
         return grpc.ssl_channel_credentials(*pem)
@@ -68,7 +69,13 @@ class ServerTls:
         return _trusting(self.server_ca)
 
 
+def _contents(files: tuple[Path | str, ...]) -> Pem:
+    """Raises OSError with the name of the file that cannot be read, which OpenSSL's own error lacks."""
+    return tuple(Path(file).read_bytes() for file in files)
+
+
 def _trusting(server_ca: Path | str) -> ssl.SSLContext:
+    _contents((server_ca,))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         context.load_verify_locations(server_ca)

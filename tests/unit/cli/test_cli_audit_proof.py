@@ -432,7 +432,7 @@ def test_rewritten_records_are_named_from_first_to_last(url: str, key: Path) -> 
     ("words", "expected"),
     [
         (("verify", "--key", "nowhere.pub"), (2, "the key file `nowhere.pub` cannot be read: No such file")),
-        (("verify", "--against", "nowhere.jsonl"), (2, "`nowhere.jsonl` cannot be read")),
+        (("verify", "--against", "nowhere.jsonl"), (2, "`nowhere.jsonl` cannot be read: No such file")),
         (("verify", "--unsigned", "soon"), (2, "expected a span of time such as `90m` or `7d`")),
         (("verify", "--export", "x.jsonl", "--tenant", "acme"), (2, "leave out --tenant and --counts")),
         (("verify", "--export", "nowhere.jsonl"), (3, "there is no file `nowhere.jsonl`")),

@@ -69,9 +69,17 @@ def test_known_words_have_no_hint() -> None:
     assert run("check", "acme", "user:carol", "UPDATE", "FLOW", "acme.finance", "--policies", EXAMPLE).stderr == ""
 
 
-def test_server_hints_in_explanations_alone(tmp_path: Path) -> None:
+def test_server_names_words_in_explanations_and_elsewhere_the_command_does_that_lists_them(tmp_path: Path) -> None:
+    listed = "`remit explain` and `remit vocabulary` name those that there are"
     with Server(tmp_path, "--policies", EXAMPLE) as server:
-        words = ("acme", "user:carol", "VIEWW", "FLOW", "acme.finance", "--target", f"127.0.0.1:{server.port}")
+        target = ("--target", f"127.0.0.1:{server.port}")
+        words = ("acme", "user:carol", "VIEWW", "FLOW", "acme.finance", *target)
+        checked, explained = run("check", *words), run("explain", *words)
+        elsewhere = run("check", "acmee", *words[1:])
+        who = run("who", "acme", "VIEWW", "FLOW", "acme.finance", *target)
 
-        assert run("check", *words).output == "deny UNKNOWN_ACTION\n"
-        assert "did you mean `VIEW`?" in run("explain", *words).output
+    assert ("deny UNKNOWN_ACTION\n", f"the kind has no such action: {listed}\n") == (checked.stdout, checked.stderr)
+    assert "did you mean `VIEW`?" in explained.stdout
+    assert "" == explained.stderr
+    assert "no tenant of this name is configured: `remit status` lists the tenants\n" == elsewhere.stderr
+    assert f"UNKNOWN_ACTION: the kind has no such action: {listed}\n" == who.stderr

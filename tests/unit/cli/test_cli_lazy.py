@@ -34,6 +34,7 @@ LIBRARIES = {
         "cryptography",
         "grandalf",
         "grpc",
+        "http.client",
         "opentelemetry",
         "prometheus_client",
         "psycopg",
@@ -45,7 +46,7 @@ FILES = {"yaml"}
 CLIENT = {"google.protobuf", "grpc"}
 SERVICERS = CLIENT | FILES
 STORE = {"cryptography", "sqlalchemy", *SERVICERS}
-SERVE = STORE | {"rich", "prometheus_client", "pydantic", "pydantic_settings", "structlog", "watchfiles"}
+SERVE = STORE | {"http.client", "rich", "prometheus_client", "pydantic", "pydantic_settings", "structlog", "watchfiles"}
 """The process that loads policies asks Casbin."""
 POLICIES = str(Path(__file__).parents[3] / "policies")
 QUESTION = ("acme", "user:carol", "VIEW", "FLOW", "acme.finance")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
+from support.certificates import Authority
 from support.server import Server
 from test_cli_help import COMMANDS
 from typer.testing import CliRunner, Result
@@ -80,6 +82,18 @@ def test_variables_name_the_files_of_the_credentials(tmp_path: Path) -> None:
 
     assert (2, True) == (half.exit_code, "--tls-server-ca" in half.output)
     assert (2, True) == (unread.exit_code, f"`{missing}` cannot be read" in unread.output)
+
+
+@pytest.mark.parametrize("missing", ["ca.pem", "caller.pem", "caller.key"])
+def test_missing_credential_file_is_named(missing: str, tmp_path: Path) -> None:
+    authority = Authority(tmp_path, trustme.CA())
+    cert, key = authority.signed("caller", "caller.example")
+    files = {"ca.pem": authority.certificate, "caller.pem": cert, "caller.key": key}
+    names = {name: str(tmp_path / "gone" if name == missing else path) for name, path in files.items()}
+    flags = ("--tls-server-ca", names["ca.pem"], "--tls-cert", names["caller.pem"], "--tls-key", names["caller.key"])
+    done = run("status", "--target", NOBODY, *flags)
+
+    assert (2, f"`{tmp_path / 'gone'}` cannot be read: No such file or directory\n") == (done.exit_code, done.stderr)
 
 
 @pytest.mark.parametrize(

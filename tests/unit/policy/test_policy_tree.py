@@ -41,7 +41,8 @@ def told(directory: Path, tenant: Tenant = ACME) -> list[str]:
         ("tests/deep/finance.yaml", "acme/tests/deep: unknown file `deep`"),
         ("test/finance.yaml", "acme/test: unknown file `test`"),
         ("tests", "acme/tests: unknown file `tests`"),
-        ("roles.csv/roles.csv", "acme/roles.csv: unknown file `roles.csv`"),
+        ("roles.csv/roles.csv", "acme/roles.csv: is a folder: expected a file"),
+        ("tests/roles.yaml/roles.yaml", "acme/tests/roles.yaml: is a folder: expected a file"),
     ],
 )
 def test_unknown_files_are_refused(tmp_path: Path, name: str, expected: str) -> None:

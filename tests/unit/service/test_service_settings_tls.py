@@ -27,6 +27,7 @@ def test_other_addresses_need_certificates_or_tokens(tls: dict[str, str]) -> Non
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
+        ({"listen": "unix:/run/remit.sock"}, "expected `HOST:PORT`"),
         ({"listen": ELSEWHERE}, "`listen` is `192.0.2.1:9090`"),
         ({"listen": ELSEWHERE, "identities": "identities.yaml"}, "set `tls_cert`, `tls_key`, `tls_client_ca`"),
         ({**TOKENS, "metrics": ELSEWHERE}, "`metrics` is `192.0.2.1:9090`.* set `tls_client_ca`"),

@@ -39,7 +39,7 @@ def read_heads(path: Path) -> Iterator[tuple[Checkpoint, str]]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise AnchorError(f"`{path}` cannot be read: {error}") from error
+        raise AnchorError(f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:

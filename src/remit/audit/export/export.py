@@ -52,9 +52,12 @@ class Export:
         report lists damage that the files share with the store.
         """
         names = [*self._files.values(), proof_of(self.out)]
-        for path in names:
-            if path.exists():
-                raise ExportError(f"`{path}` exists, and an export never overwrites a file: name another file")
+        try:
+            existing = [path for path in names if path.exists()]
+        except OSError as error:
+            raise _unwritable(error) from error
+        if existing:
+            raise ExportError(f"`{existing[0]}` exists, and an export never overwrites a file: name another file")
         if not any(map(self._is_known, self.snapshots)):
             raise ExportError(f"there is nothing of tenant `{self.tenant}` in the store")
         try:
@@ -62,7 +65,7 @@ class Export:
             for path in names:
                 _unfinished(path).rename(path)
         except OSError as error:
-            raise ExportError(f"`{error.filename}` cannot be written: {error.strerror}") from error
+            raise _unwritable(error) from error
         finally:
             for path in names:
                 _unfinished(path).unlink(missing_ok=True)
@@ -142,6 +145,10 @@ def _chooser(proof: Proof, table: str) -> Callable[[Row], bool]:
 def _created(path: Path) -> IO[bytes]:
     """Opens a file for its owner only: it is as private as the store."""
     return open(_unfinished(path), "wb", opener=lambda name, flags: os.open(name, flags, 0o600))
+
+
+def _unwritable(error: OSError) -> ExportError:
+    return ExportError(f"`{error.filename}` cannot be written: {error.strerror}")
 
 
 def _unfinished(path: Path) -> Path:

@@ -75,7 +75,7 @@ def _read(file: Path) -> messages.VisibleGraphRequest:
     try:
         return _READERS[file.suffix](file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        fail(Exit.USAGE, f"`{file}` cannot be read: {error}")
+        fail(Exit.USAGE, f"`{file}` cannot be read: {getattr(error, 'strerror', None) or error}")
     except (ValueError, RecursionError) as error:
         fail(Exit.USAGE, f"{file}: {error}")
 

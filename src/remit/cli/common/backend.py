@@ -34,6 +34,14 @@ AtLeastOption = Annotated[
 ]
 _RECEIPTS: Final = {"decision", "receipt"}
 """The fields that name the record of an answer, if it has one record."""
+_WORDS: Final = ": `remit explain` and `remit vocabulary` name those that there are"
+_WHERE_WORDS_ARE: Final[Mapping[Reason, str]] = {
+    Reason.UNKNOWN_KIND: _WORDS,
+    Reason.UNKNOWN_ACTION: _WORDS,
+    Reason.UNKNOWN_RELATION: _WORDS,
+    Reason.UNKNOWN_TENANT: ": `remit status` lists the tenants",
+}
+"""For callers with the right to ask for that."""
 NO_WORDS: Final[Mapping[str, str]] = {}
 
 
@@ -54,7 +62,7 @@ class Backend(ABC):
 
 
 class RemoteBackend(Backend):
-    """A running server. It hints at words in its explanations alone: not every caller may ask for those."""
+    """A running server. It names words in its explanations alone, as not every caller may ask for those."""
 
     def __init__(self, client: Client, at_least: str = "") -> None:
         self._client = client
@@ -65,6 +73,10 @@ class RemoteBackend(Backend):
         request.at_least = self._at_least
         response = self._client.ask(request)
         return known(response) if _RECEIPTS.isdisjoint(response.DESCRIPTOR.fields_by_name) else recorded(response)
+
+    def hint(self, request: Any, reason: Reason) -> str:
+        del request
+        return _WHERE_WORDS_ARE.get(reason, "")
 
 
 def no_answer(error: DecisionUnavailable | RemitError, otherwise: str = "") -> NoReturn:

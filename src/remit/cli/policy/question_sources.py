@@ -15,7 +15,7 @@ def questions_in(file: Path, tenant: Tenant) -> Iterator[Question]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        fail(Exit.USAGE, f"`{file}` cannot be read: {error}")
+        fail(Exit.USAGE, f"`{file}` cannot be read: {getattr(error, 'strerror', None) or error}")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
 from remit.core.addresses import is_loopback, parse_address
 
@@ -71,6 +70,12 @@ class HttpTarget:
 
 def _proxy(scheme: str, host: str, port: int) -> HttpProxy | None:
     """The proxy of `http_proxy` or `https_proxy`. For a proxy, loopback is another machine."""
+    # It imports the parsers of HTTP and of mail, a third of what `remit.client` takes to import.
+    from urllib.request import (  # type: ignore[attr-defined]  # noqa: PLC0415
+        getproxies_environment,
+        proxy_bypass_environment,
+    )
+
     found: Mapping[str, str] = getproxies_environment()
     variable = scheme if found.get(scheme) else "all"
     url = found.get(variable)

@@ -264,7 +264,7 @@ def read_tree(directory: Path, limits: Limits, only: Tenant | None = None) -> Tr
         elif entry.name in _ROOT_FILES:
             reader.read(root, entry.name)
         else:
-            _unknown(root, entry.name, entry.name, _ROOT_FILES)
+            _unknown(root, entry.name, entry, _ROOT_FILES)
     if VOCABULARY not in root.files and all(each.file != VOCABULARY for each in root.report.diagnostics):
         root.report.add(VOCABULARY, 0, 0, "is missing: it declares the kinds, actions and relations of all tenants")
     return Tree(root, dict(sorted(tenants.items())))
@@ -285,7 +285,7 @@ class _Reader:
             elif entry.name in _files_of(folder.name) and not _is_folder(entry):
                 self.read(folder, file)
             else:
-                _unknown(folder, file, entry.name, (*_files_of(folder.name), f"{TESTS}/"))
+                _unknown(folder, file, entry, (*_files_of(folder.name), f"{TESTS}/"))
 
     def _read_tests(self, folder: Folder, path: Path) -> None:
         if not self._inside(folder, f"{folder.name}/{TESTS}"):
@@ -295,7 +295,7 @@ class _Reader:
             if _is_test(entry.name) and not _is_folder(entry):
                 self.read(folder, file)
             else:
-                _unknown(folder, file, entry.name, ("*.yaml",))
+                _unknown(folder, file, entry, ("*.yaml",))
 
     def _listed(self, folder: Folder, name: str, path: Path) -> list[os.DirEntry[str]]:
         """The entries of a folder. A folder that cannot be read is an error of its tenant only."""
@@ -365,10 +365,14 @@ def _policy_entries(entries: Iterable[os.DirEntry[str]]) -> list[os.DirEntry[str
     return sorted((entry for entry in entries if not _IGNORED(entry.name)), key=lambda entry: entry.name)
 
 
-def _unknown(folder: Folder, file: str, name: str, expected: Iterable[str]) -> None:
+def _unknown(folder: Folder, file: str, entry: os.DirEntry[str], expected: Iterable[str]) -> None:
     names = ", ".join(f"`{each}`" for each in expected)
-    shown = quote(name)
-    hint = did_you_mean(shown, [each.replace("*", Path(shown).stem) for each in expected])
+    shown = quote(entry.name)
+    known = [each.replace("*", Path(shown).stem) for each in expected]
+    if entry.name in known and entry.name.isprintable() and entry.is_dir(follow_symlinks=False):
+        folder.report.add(file, 0, 0, "is a folder: expected a file")
+        return
+    hint = did_you_mean(shown, known)
     folder.report.add(quote(file, 300), 0, 0, f"unknown file `{shown}`: expected one of {names}{hint}")
 
 
