@@ -14,6 +14,7 @@ from threading import Lock, Thread
 from typing import Any, Final
 
 from remit.core.errors import RemitError
+from remit.process import memory
 from remit.process.errors import ChannelError, ChildEndedError
 
 _PARENT_EVERY_S: Final = 1.0
@@ -173,7 +174,8 @@ class ChildProcess:
             # -P: a file of the working directory must not replace a module.
             # Imported modules stay: the garbage collector need not scan them.
             imported = f"import gc; gc.disable(); from {module} import {function}; gc.freeze(); gc.enable()"
-            command = [sys.executable, "-P", "-c", f"{imported}; {function}({theirs.fileno()})"]
+            given = f"from {memory.__name__} import {memory.give_back_large_blocks.__name__} as given; given()"
+            command = [sys.executable, "-P", "-c", f"{imported}; {given}; {function}({theirs.fileno()})"]
             with theirs:
                 try:
                     self._process = subprocess.Popen(  # noqa: S603 (our own interpreter)

@@ -10,6 +10,7 @@ import typer
 
 from remit.cli.common.config import ConfigOption
 from remit.cli.common.output import Exit, fail
+from remit.process.memory import give_back_large_blocks
 from remit.server import worker
 from remit.server.run import installed, serve_until, started, stop_at
 from remit.service.errors import StartupError
@@ -66,6 +67,7 @@ def _serve(config: Path | None = None, **flags: Any) -> None:
         settings = read_settings({name: value for name, value in flags.items() if value is not None}, config)
         configure_logs(settings.log_level, settings.log_format)
         settings = installed(settings)
+        give_back_large_blocks()
         drained = _by_workers(settings) if settings.workers > 1 else _alone(settings)
     except StartupError as error:
         fail(Exit.UNAVAILABLE, f"remit does not start: {error}")
