@@ -171,7 +171,7 @@ def test_the_demo_answers_and_refuses_a_caller(example: Path) -> None:
     {
         "README.md": 5,
         "docs/tutorials/policy-author.md": 22,
-        "docs/tutorials/service-engineer.md": 4,
+        "docs/tutorials/service-engineer.md": 7,
         "docs/tutorials/auditor.md": 12,
         "docs/tutorials/operator.md": 5,
         "docs/how-to/reach.md": 4,
@@ -228,6 +228,34 @@ def test_envoy_answers_as_its_page_shows(example: Path) -> None:
         for port in ("9090", "8000", "8080"):
             until(lambda port=ports[port]: answers(int(port)), f"a program at the port of {port}")
         assert run_console(example / "after.md", example) == 4
+
+
+def test_a_server_goes_from_nothing_to_production_as_its_tutorial_shows(tmp_path: Path) -> None:
+    """docs/tutorials/production.md in an empty folder: certificates, rights, a signed audit, a refused edit, a backup."""
+    ports = {"9090": str(free_port()), "9464": str(free_port())}
+    before, after = re.sub(
+        r"\b(?:9090|9464)\b",
+        lambda found: ports[found[0]],
+        (ROOT / "docs" / "tutorials" / "production.md").read_text(),
+    ).split("## 6. Ask")
+    (tmp_path / "before.md").write_text(before)
+    (tmp_path / "after.md").write_text(after)
+    assert run_console(tmp_path / "before.md", tmp_path) == 15
+    folder = tmp_path / "access"
+    ((_, command),) = blocks(tmp_path / "before.md", "sh")
+    path = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    log = tmp_path / "log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(["sh", "-c", f"exec {command}"], cwd=folder, env=path, stderr=errors) as server,
+    ):
+        try:
+            until(lambda: answers(int(ports["9090"])) or server.poll() is not None, "the server")
+            assert server.poll() is None, log.read_text()
+            assert run_console(tmp_path / "after.md", folder) == 13
+        finally:
+            server.send_signal(signal.SIGTERM)
+    assert 0 == server.returncode, log.read_text()
 
 
 def answers(port: int) -> bool:
@@ -466,6 +494,7 @@ RUNNING = [
     "reference/metrics.md",
     "reference/records.md",
     "tutorials/operator.md",
+    "tutorials/production.md",
 ]
 
 
