@@ -292,8 +292,10 @@ def test_imports_and_exports_are_as_shown(tmp_path: Path, monkeypatch: pytest.Mo
     {"casbin": 4, "cerbos": 2, "opa": 2, "openfga": 2, "spicedb": 2, "kestra": 2}.items(),
 )
 def test_pages_for_users_of_other_products_translate_a_policy(page: str, commands: int, tmp_path: Path) -> None:
-    """The named files of the page are a policy, or are imported as one; its tests hold."""
+    """The named files of the page are a policy, or are imported as one; its tests hold. It says when to stay."""
     path = ROOT / "docs" / "how-to" / "coming-from" / f"{page}.md"
+    *_, last = re.findall("^## (.*)", path.read_text(), re.MULTILINE)
+    assert re.fullmatch("Stay with .* if", last)
     files = [block for language in ("ini", "csv", "yaml") for block in blocks(path, language)]
     write(tmp_path, {name: text.encode() for name, text in files if name})
     shutil.copytree(ROOT / "docs" / "kestra", tmp_path / "kestra")
