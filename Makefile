@@ -94,6 +94,8 @@ lock: setup ## Write requirements.lock and runtime.lock anew from pyproject.toml
 	  --constraint requirements.lock --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet -o runtime.lock
 
 # From the newest commit, whatever the work tree holds: the same commit makes the same bytes.
+# A lock names libraries and not what each of them needs: the bill has no graph, and is warned about.
+release: NO_GRAPH := ignore::UserWarning:cyclonedx.model.bom
 release: setup ## The wheel, the source archive, the bill of materials and their hashes, in var/release
 	rm -rf $(RELEASE) && mkdir -p $(RELEASE)/source
 	git archive HEAD | tar -x -C $(RELEASE)/source
@@ -101,7 +103,8 @@ release: setup ## The wheel, the source archive, the bill of materials and their
 	cd $$($(BIN)/python -c 'from google.rpc import status_pb2; print(status_pb2.__file__.rpartition("/")[0])') && \
 	  cp code.proto error_details.proto status.proto $(abspath $(RELEASE))/source/protos/google/rpc
 	cd $(RELEASE)/source && SOURCE_DATE_EPOCH=$(shell git log -1 --format=%ct) $(abspath $(BIN))/python -m hatchling build -d ..
-	cd $(RELEASE)/source && $(abspath $(BIN))/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application \
+	cd $(RELEASE)/source && PYTHONWARNINGS=$(NO_GRAPH) $(abspath $(BIN))/cyclonedx-py requirements \
+	  --pyproject pyproject.toml --mc-type application \
 	  --output-reproducible --of JSON -o ../$$(basename ../*.whl -py3-none-any.whl).cdx.json runtime.lock
 	cp $(RELEASE)/source/runtime.lock $(RELEASE)
 	rm -rf $(RELEASE)/source

@@ -171,7 +171,7 @@ def test_the_demo_answers_and_refuses_a_caller(example: Path) -> None:
     {
         "README.md": 5,
         "docs/tutorials/policy-author.md": 22,
-        "docs/tutorials/service-engineer.md": 4,
+        "docs/tutorials/service-engineer.md": 7,
         "docs/tutorials/auditor.md": 12,
         "docs/tutorials/operator.md": 5,
         "docs/how-to/reach.md": 4,
@@ -230,6 +230,34 @@ def test_envoy_answers_as_its_page_shows(example: Path) -> None:
         assert run_console(example / "after.md", example) == 4
 
 
+def test_a_server_goes_from_nothing_to_production_as_its_tutorial_shows(tmp_path: Path) -> None:
+    """docs/tutorials/production.md in an empty folder: certificates, rights, a signed audit, a refused edit, a backup."""
+    ports = {"9090": str(free_port()), "9464": str(free_port())}
+    before, after = re.sub(
+        r"\b(?:9090|9464)\b",
+        lambda found: ports[found[0]],
+        (ROOT / "docs" / "tutorials" / "production.md").read_text(),
+    ).split("## 6. Ask")
+    (tmp_path / "before.md").write_text(before)
+    (tmp_path / "after.md").write_text(after)
+    assert run_console(tmp_path / "before.md", tmp_path) == 15
+    folder = tmp_path / "access"
+    ((_, command),) = blocks(tmp_path / "before.md", "sh")
+    path = {**os.environ, "PATH": f"{BIN}:{os.environ['PATH']}"}
+    log = tmp_path / "log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(["sh", "-c", f"exec {command}"], cwd=folder, env=path, stderr=errors) as server,
+    ):
+        try:
+            until(lambda: answers(int(ports["9090"])) or server.poll() is not None, "the server")
+            assert server.poll() is None, log.read_text()
+            assert run_console(tmp_path / "after.md", folder) == 13
+        finally:
+            server.send_signal(signal.SIGTERM)
+    assert 0 == server.returncode, log.read_text()
+
+
 def answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -264,8 +292,10 @@ def test_imports_and_exports_are_as_shown(tmp_path: Path, monkeypatch: pytest.Mo
     {"casbin": 4, "cerbos": 2, "opa": 2, "openfga": 2, "spicedb": 2, "kestra": 2}.items(),
 )
 def test_pages_for_users_of_other_products_translate_a_policy(page: str, commands: int, tmp_path: Path) -> None:
-    """The named files of the page are a policy, or are imported as one; its tests hold."""
+    """The named files of the page are a policy, or are imported as one; its tests hold. It says when to stay."""
     path = ROOT / "docs" / "how-to" / "coming-from" / f"{page}.md"
+    *_, last = re.findall("^## (.*)", path.read_text(), re.MULTILINE)
+    assert re.fullmatch("Stay with .* if", last)
     files = [block for language in ("ini", "csv", "yaml") for block in blocks(path, language)]
     write(tmp_path, {name: text.encode() for name, text in files if name})
     shutil.copytree(ROOT / "docs" / "kestra", tmp_path / "kestra")
@@ -466,6 +496,7 @@ RUNNING = [
     "reference/metrics.md",
     "reference/records.md",
     "tutorials/operator.md",
+    "tutorials/production.md",
 ]
 
 

@@ -33,6 +33,7 @@ def made(checkout: Path, folder: Path) -> Path:
         command, cwd=checkout, env=environment, capture_output=True, text=True, check=False, timeout=240
     )
     assert 0 == done.returncode, done.stderr
+    assert "Warning" not in done.stderr
     return folder
 
 

@@ -198,6 +198,26 @@ def test_client_refuses_a_certificate_without_its_key(
     assert f"`{caller[0]}` and `{other}`" in str(caught.value)
 
 
+@pytest.mark.parametrize("missing", [0, 1, 2])
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+@pytest.mark.parametrize("target", ["127.0.0.1:9090", "https://127.0.0.1:9080"])
+def test_client_names_the_file_that_it_cannot_read(
+    authority: Authority, caller: tuple[Path, Path], client: type[Client | AsyncClient], target: str, missing: int
+) -> None:
+    files = [str(authority.certificate), *map(str, caller)]
+    files[missing] = "missing.pem"
+    with pytest.raises(FileNotFoundError, match=r"missing\.pem"):
+        client(target, tls=MutualTls(*files))
+    with pytest.raises(FileNotFoundError, match=r"missing\.pem"):
+        client(target, server_ca="missing.pem", token="none")
+
+
+def test_command_names_the_file_that_it_cannot_read(authority: Authority, caller: tuple[Path, Path]) -> None:
+    files = ("--tls-server-ca", str(authority.certificate), "--tls-cert", str(caller[0]), "--tls-key", "missing.pem")
+    asked = remit("status", "--target", "127.0.0.1:9090", *files)
+    assert (2, "`missing.pem` cannot be read: No such file or directory") == (asked.returncode, asked.stderr.strip())
+
+
 def test_command_refuses_a_certificate_without_its_key(authority: Authority, caller: tuple[Path, Path]) -> None:
     _, other = authority.signed("other", "other.acme.example")
     files = ("--tls-server-ca", str(authority.certificate), "--tls-cert", str(caller[0]), "--tls-key", str(other))

@@ -55,6 +55,15 @@ def test_help_of_the_server_shows_every_setting_in_a_section() -> None:
         assert re.search(rf"\[REMIT_{name.upper()}[=\]]", text), name
 
 
+def test_a_setting_that_names_a_directory_says_so() -> None:
+    directories = {
+        name for name, field in Settings.model_fields.items() if "irectory" in (field.description or "").split(". ")[0]
+    }
+
+    assert {"policies", "revisions", "releases", "shadow"} == directories
+    assert directories == {each.name for each in COMMANDS["serve"].described().parameters if each.metavar == "DIR"}
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

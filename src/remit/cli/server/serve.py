@@ -35,6 +35,7 @@ _PANEL_FROM: Final = {
 _METAVARS: Final = {
     "policies": "DIR",
     "revisions": "DIR",
+    "releases": "DIR",
     "shadow": "DIR",
     "listen": "HOST:PORT",
     "http": "HOST:PORT",
