@@ -28,18 +28,21 @@ def open_private(path: Path) -> int:
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE)
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes the file whole or not at all, even if the power fails. Raises OSError."""
+def write_whole(path: Path, content: bytes, *, synced: bool = True) -> None:
+    """Writes the file whole or not at all, even if the power fails; without `synced`, what is there after that may be older
+    or damaged. Raises OSError."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
         try:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
             os.replace(file.name, path)  # noqa: PTH105 (the name is a text)
         except BaseException:
             Path(file.name).unlink(missing_ok=True)
             raise
-    sync_folder(path.parent)
+    if synced:
+        sync_folder(path.parent)
 
 
 def write_new(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -1,13 +1,15 @@
 """`release.json`: what a node's disk says of the release whose files lie beside it."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
 from remit.core.position import Position
+from remit.files import make_private, write_whole
 from remit.fleet.change import position_of
 from remit.fleet.history import Pulled, TenantPosition, is_remembered
 
@@ -25,27 +27,6 @@ class Fork(NamedTuple):
     hash: str
 
 
-class PassedPositions(Mapping[Tenant, dict[int, Position]]):
-    """Positions of each tenant's history, by their number, ascending. There are hundreds of each tenant, at each change of
-    any: their texts are read when somebody asks for the tenant's."""
-
-    def __init__(self, texts: Mapping[Tenant, Sequence[str]]) -> None:
-        self.texts = texts
-        self._read: dict[Tenant, dict[int, Position]] = {}
-
-    def __getitem__(self, tenant: Tenant) -> dict[int, Position]:
-        found = self._read.get(tenant)
-        if found is None:
-            found = self._read[tenant] = {each.seq: each for each in map(_position, self.texts[tenant])}
-        return found
-
-    def __iter__(self) -> Iterator[Tenant]:
-        return iter(self.texts)
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-
 class CurrentRelease(NamedTuple):
     """What `release.json` says of the release that the policy files are from."""
 
@@ -54,8 +35,8 @@ class CurrentRelease(NamedTuple):
     tenants: Mapping[Tenant, TenantPosition]
     fork: Fork | None = None
     """The last one, however long ago."""
-    passed: PassedPositions = PassedPositions({})
-    """Those that this node keeps, the present one included."""
+    passed: Mapping[Tenant, dict[int, Position]] = {}
+    """The positions of each tenant that this node keeps, the present one included."""
     doubts: Mapping[Tenant, tuple[int, int]] = {}
     """The numbers of each tenant's changes, from and to, that the history before the last fork had too, or may have had."""
 
@@ -63,6 +44,67 @@ class CurrentRelease(NamedTuple):
     def positions(self) -> dict[Tenant, tuple[str, Position]]:
         """The revision and the position of each tenant."""
         return {tenant: (each.revision, position_of(tenant, each.head)) for tenant, each in self.tenants.items()}
+
+
+class PassedPositions(Mapping[Tenant, dict[int, Position]]):
+    """Positions of each tenant's history, by their number, ascending. There are hundreds of each tenant: its file is read when
+    somebody asks for them."""
+
+    def __init__(
+        self, folder: Path, heads: Mapping[Tenant, Position], read: dict[Tenant, dict[int, Position]] | None = None
+    ) -> None:
+        self._folder = folder
+        self._heads = heads
+        self._read = read or {}
+
+    def at(self, heads: Mapping[Tenant, Position]) -> "PassedPositions":
+        """After changes: the files of other tenants need not be read again."""
+        same = {tenant: found for tenant, found in self._read.items() if heads.get(tenant) == self._heads[tenant]}
+        return PassedPositions(self._folder, heads, same)
+
+    def __getitem__(self, tenant: Tenant) -> dict[int, Position]:
+        found = self._read.get(tenant)
+        if found is None:
+            head = self._heads[tenant]
+            found = {
+                seq: Position(tenant, seq, digest) for seq, digest in noted_positions(self._folder, tenant).items()
+            }
+            # The last lines are not synced: a power cut may have taken them.
+            if head.seq not in found:
+                found = dict(sorted({**found, head.seq: head}.items()))
+            self._read[tenant] = found
+        return found
+
+    def __iter__(self) -> Iterator[Tenant]:
+        return iter(self._heads)
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+
+def noted_positions(folder: Path, tenant: Tenant) -> dict[int, str]:
+    """The digests in a tenant's file, by the numbers of their changes, ascending; none if it is not there or is damaged."""
+    try:
+        lines = (folder / tenant).read_text().splitlines()
+        return {int(seq): digest for seq, digest in map(str.split, lines)}
+    except (OSError, ValueError):
+        return {}
+
+
+def note_positions(folder: Path, pulled: Pulled, before: CurrentRelease | None) -> None:
+    """Writes the files of the tenants that have changed. Raises OSError."""
+    make_private(folder)
+    goes_on = _goes_on(pulled, before)
+    if not goes_on:
+        for path in folder.iterdir():
+            path.unlink()
+    doubts = _doubts(pulled, before)
+    for tenant, new in pulled.passed.items():
+        known = noted_positions(folder, tenant) | {seq: each.digest for seq, each in new.items()}
+        head, doubt = pulled.known.tenants[tenant].head, doubts.get(tenant)
+        kept = (f"{seq} {digest}\n" for seq, digest in known.items() if is_remembered(seq, head.seq, doubt))
+        # A sync at each change would cost more than to find, after a power cut, that a position is not remembered.
+        write_whole(folder / tenant, "".join(kept).encode(), synced=not goes_on)
 
 
 @lru_cache(2)
@@ -76,15 +118,9 @@ def parse_about(content: bytes) -> CurrentRelease:
         Tenant(name): TenantPosition(_head(each["seq"], each["hash"]), str(each["revision"]), _head(*each["bindings"]))
         for name, each in members["tenants"].items()
     }
-    passed = PassedPositions({Tenant(name): each["passed"] for name, each in members["tenants"].items()})
     fork = Fork(**members["fork"]) if members["fork"] is not None else None
     doubts = {Tenant(name): (int(low), int(high)) for name, (low, high) in members.get("doubts", {}).items()}
-    return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, passed, doubts)
-
-
-def _position(text: str) -> Position:
-    tenant, seq, digest = text.split(":")
-    return Position(Tenant(tenant), int(seq), digest)
+    return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, {}, doubts)
 
 
 def _head(seq: int, hash_: str) -> Head:
@@ -93,20 +129,12 @@ def _head(seq: int, hash_: str) -> Head:
 
 def about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
     """The content of `release.json` for a release that follows the one of `before`."""
-    goes_on = before is not None and not (pulled.fork or pulled.is_anew)
-    doubts = pulled.doubts or (before.doubts if before is not None and not pulled.fork else {})
-    passed = {**before.passed.texts} if before is not None and goes_on else {}
-    for tenant, new in pulled.passed.items():
-        known = {**(before.passed.get(tenant, {}) if before is not None and goes_on else {}), **new}
-        head, doubt = pulled.known.tenants[tenant].head, doubts.get(tenant)
-        passed[tenant] = [str(each) for seq, each in known.items() if is_remembered(seq, head.seq, doubt)]
     tenants = {
         tenant: {
             "seq": each.head.seq,
             "hash": each.head.hash.hex(),
             "revision": each.revision,
             "bindings": [each.bindings.seq, each.bindings.hash.hex()],
-            "passed": passed.get(tenant, []),
         }
         for tenant, each in pulled.known.tenants.items()
     }
@@ -117,5 +145,14 @@ def about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
     digests: dict[str, str] = {ROOT: pulled.release.root} | {**pulled.release.tenants}
     members: dict[str, Any] = {"release": pulled.known.seq, "hash": pulled.known.hash}
     members["fork"] = fork._asdict() if fork is not None else None
-    members |= {"doubts": doubts, "tenants": tenants, "digests": digests}
+    members |= {"doubts": _doubts(pulled, before), "tenants": tenants, "digests": digests}
     return json.dumps(members).encode()
+
+
+def _goes_on(pulled: Pulled, before: CurrentRelease | None) -> bool:
+    """Whether what was noted before is of the same history."""
+    return before is not None and not (pulled.fork or pulled.is_anew)
+
+
+def _doubts(pulled: Pulled, before: CurrentRelease | None) -> Mapping[Tenant, tuple[int, int]]:
+    return pulled.doubts or (before.doubts if before is not None and not pulled.fork else {})

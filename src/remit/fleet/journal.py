@@ -17,7 +17,7 @@ from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant
 from remit.files import make_private, open_private, sync_folder, write_whole
 from remit.fleet.binding_log import BindingLog, append
-from remit.fleet.current_release import ROOT, CurrentRelease, Fork, about, parse_about
+from remit.fleet.current_release import ROOT, CurrentRelease, Fork, PassedPositions, about, note_positions, parse_about
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.history import Known, Pulled, folder_files
 from remit.fleet.node_report import KnownNode
@@ -33,6 +33,7 @@ _STATE: Final = "store.json"
 _NODES: Final = "nodes.json"
 _FORK: Final = "fork.json"
 _BINDINGS: Final = "bindings"
+_POSITIONS: Final = "positions"
 _NEWS: Final = "news-"
 _INSTANCE: Final = "instance"
 _WANTED: Final = "wanted"
@@ -68,6 +69,7 @@ class ReleaseJournal:
         self._lock: int | None = None
         self._read: tuple[tuple[int, ...], CurrentRelease] | None = None
         """The status of `release.json` when it was read, and what it said."""
+        self._passed = PassedPositions(self.directory / _POSITIONS, {})
         self._whole: Path | None = None
         """Where the link led when its files were written or verified."""
 
@@ -118,12 +120,17 @@ class ReleaseJournal:
             status = path.stat()
             seen = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
             if read is None or read[0] != seen:
-                read = self._read = seen, parse_about(path.read_bytes())
+                read = self._read = seen, self._with_positions(parse_about(path.read_bytes()))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError, AttributeError, InvalidNameError) as error:
             raise PolicyStoreError(f"`{path}` is damaged: {error}") from error
         return read[1]
+
+    def _with_positions(self, current: CurrentRelease) -> CurrentRelease:
+        heads = {tenant: position for tenant, (_, position) in current.positions.items()}
+        self._passed = self._passed.at(heads)
+        return current._replace(passed=self._passed)
 
     def known(self) -> Known:
         """What the node has, if its files and its rows of run time are those of the release; else nothing, so that everything
@@ -148,11 +155,12 @@ class ReleaseJournal:
         lost here, and OSError; then the present release stays.
         """
         release = pulled.release
-        content = about(pulled, self._before())
+        before = self._before()
+        content = about(pulled, before)
         name = Path(_RELEASES) / f"{release.seq}-{release.hash[:_SHOWN]}"
         target = self.directory / name
         if name == self._whole == self.target:
-            self._log_bindings(pulled)
+            self._log_changes(pulled, before)
             write_whole(target / _ABOUT, content)
             self.tell()
             return
@@ -160,7 +168,7 @@ class ReleaseJournal:
         try:
             folders = dict(self._files(release, fetch, most_bytes))
             _require_revisions(pulled, folders)
-            self._log_bindings(pulled)
+            self._log_changes(pulled, before)
             for folder, files in folders.items():
                 _write(made / _POLICIES / folder, folder, files)
             _write(made, ROOT, {_ABOUT: content})
@@ -204,7 +212,9 @@ class ReleaseJournal:
     def _log_of(self, tenant: Tenant) -> Path:
         return self.directory / _BINDINGS / f"{tenant}.jsonl"
 
-    def _log_bindings(self, pulled: Pulled) -> None:
+    def _log_changes(self, pulled: Pulled, before: CurrentRelease | None) -> None:
+        """Before `release.json` says that they are there."""
+        note_positions(self.directory / _POSITIONS, pulled, before)
         make_private(self.directory / _BINDINGS)
         for tenant, bindings in pulled.bindings.items():
             try:

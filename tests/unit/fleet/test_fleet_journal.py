@@ -14,7 +14,7 @@ from remit.core.names import Tenant
 from remit.core.position import Position
 from remit.core.runtime import parse_runtime_row
 from remit.fleet.bindings import BindingChange
-from remit.fleet.change import PolicyChange, genesis, linked
+from remit.fleet.change import PolicyChange, genesis, linked, position_of
 from remit.fleet.current_release import Fork
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.history import Known, Pulled, PulledBindings, TenantPosition
@@ -109,25 +109,64 @@ def test_a_fork_stays_until_the_next_one_and_is_noted_once_it_is_recorded(journa
 
 
 def test_the_last_positions_of_each_tenant_are_of_one_history(journal: ReleaseJournal) -> None:
-    def position(seq: int, digit: str) -> Position:
-        return Position(Tenant("acme"), seq, digit * 16)
-
-    def passed() -> object:
-        current = journal.current()
-        assert current is not None
-        return current.passed
+    def passed() -> Iterator[dict[Tenant, list[Position]]]:
+        for each in (journal, ReleaseJournal(journal.directory)):
+            current = each.current()
+            assert current is not None
+            yield {tenant: list(found.values()) for tenant, found in current.passed.items()}
 
     store, acme, globex = Store(), Tenant("acme"), Tenant("globex")
-    first = store.pulled(1, acme=allows("ann"), globex="")._replace(passed={acme: {1: position(1, "a")}})
-    journal.put(first, store.fetch, MOST)
-    assert {acme: {1: position(1, "a")}, globex: {}} == passed()
+    old = Position(acme, 0, "a" * 16)
+    first = store.pulled(1, acme=allows("ann"), globex="")
+    heads = {tenant: position_of(tenant, place.head) for tenant, place in first.known.tenants.items()}
+    journal.put(first._replace(passed={acme: {0: old, 1: heads[acme]}}), store.fetch, MOST)
+    there = {acme: [old, heads[acme]], globex: [heads[globex]]}
+    assert [there, there] == [*passed()]
 
     # Nothing of acme has changed.
     journal.put(store.pulled(2, acme=allows("ann"), globex="#"), store.fetch, MOST)
-    assert {acme: {1: position(1, "a")}, globex: {}} == passed()
+    assert [old, heads[acme]] == next(passed())[acme]
 
-    journal.put(store.pulled(1, "another one", acme=allows("eve"), globex=""), store.fetch, MOST)
-    assert {acme: {}, globex: {}} == passed()
+    forked = store.pulled(1, "another one", acme=allows("eve"), globex="")
+    journal.put(forked, store.fetch, MOST)
+    there = {tenant: [position_of(tenant, place.head)] for tenant, place in forked.known.tenants.items()}
+    assert [there, there] == [*passed()]
+
+
+def test_a_change_writes_the_positions_of_its_own_tenant(journal: ReleaseJournal) -> None:
+    """There are hundreds of each, and there may be a thousand tenants."""
+
+    def sizes() -> tuple[int, set[str]]:
+        return (journal.policies.parent / "release.json").stat().st_size, {
+            path.name for path in (journal.directory / "positions").iterdir() if path.stat().st_mtime_ns > 0
+        }
+
+    store, acme, globex = Store(), Tenant("acme"), Tenant("globex")
+    many = {tenant: {seq: Position(tenant, seq, "a" * 16) for seq in range(200)} for tenant in (acme, globex)}
+    first = store.pulled(1, acme=allows("ann"), globex="")
+    journal.put(first, store.fetch, MOST)
+    without, _ = sizes()
+    journal.put(first._replace(passed=many), store.fetch, MOST)
+    assert (without, {"acme", "globex"}) == sizes()
+
+    for path in (journal.directory / "positions").iterdir():
+        os.utime(path, (0, 0))
+    journal.put(first._replace(passed={acme: many[acme]}), store.fetch, MOST)
+    assert (without, {"acme"}) == sizes()
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense\n", b"1 \xff"])
+def test_positions_that_were_lost_are_those_that_are_not_known(journal: ReleaseJournal, damage: bytes) -> None:
+    """The present one is in `release.json`."""
+    store, acme = Store(), Tenant("acme")
+    pulled = store.pulled(1, acme=allows("ann"))
+    head = position_of(acme, pulled.known.tenants[acme].head)
+    journal.put(pulled._replace(passed={acme: {0: Position(acme, 0, "a" * 16), 1: head}}), store.fetch, MOST)
+    (journal.directory / "positions" / "acme").write_bytes(damage)
+    again = ReleaseJournal(journal.directory)
+    current = again.current()
+    assert current is not None
+    assert ({1: head}, pulled.known) == (current.passed[acme], again.known())
 
 
 def test_files_that_are_here_already_are_not_fetched(journal: ReleaseJournal) -> None:
