@@ -59,9 +59,9 @@ class RuntimeRow:
     def counts(self, time_us: int) -> bool:
         return self.expires_us is None or time_us < self.expires_us
 
-    def link(self, tenant: Tenant, seq: int) -> Link:
-        """The g row. Change `seq` of the tenant granted it, and that is its place."""
-        return Link(self.member, self.holds, tenant, self.scope, _place(seq), 0, self.expires_us or 0)
+    def link(self, tenant: Tenant, seq: int, member: Subject | None = None) -> Link:
+        """The g row. Change `seq` of the tenant granted it, and that is its place. `member` is another copy of the name."""
+        return Link(member or self.member, self.holds, tenant, self.scope, _place(seq), 0, self.expires_us or 0)
 
 
 RUNTIME_FILE: Final = "runtime"

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from remit.core.addresses import split_address
+from remit.process.memory import without_collector
 from remit.server.ways_in import WaysIn
 from remit.service.descriptors import raise_descriptor_limit
 from remit.service.errors import StartupError
@@ -45,7 +46,8 @@ def started(process: ProcessSettings) -> tuple[ServerNode, WaysIn]:
         _refuse_taken("listen", settings.listen, cannot_listen)
         _refuse_taken("metrics", settings.metrics, cannot_serve_metrics)
         _refuse_taken("http", settings.http, http_taken)
-    node = ServerNode.start(process)
+    with without_collector():
+        node = ServerNode.start(process)
     try:
         return node, WaysIn(node)
     except StartupError:

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final, NamedTuple
 
@@ -160,14 +160,14 @@ class Overlays:
             overlay.base, overlay.effective, overlay.count, overlay.pending = base, base, 0, pending
             overlay.ending, overlay.ends = {}, []
             return base
-        new, gone = _difference(before, pending, now_us)
+        new, gone = _difference(RuntimeLinks(before) if count else None, pending, now_us)
         count += len(new) - len(gone)
         revision = _revision(base.revision, overlay.hash, count) if count else base.revision
         effective, last = before, overlay.last
         # The last change may differ although no row does: it took back what the one before it gave.
         if revision != before.revision:
             added = [_link(tenant, granted) for granted in new.values()]
-            effective = before.changed(revision, added, gone)
+            effective = _next(before, revision, added, gone)
             in_force = [each.row for key, each in ending.items() if pending.get(key, each) is not None]
             self._require_fit(before, effective, [each.row for each in new.values()], in_force)
             last = _Step(before.revision, added, gone)
@@ -233,22 +233,28 @@ class Overlays:
             raise OverlayRefusedError("; ".join(found[:_SHOWN]))
 
 
+def _next(before: Snapshot, revision: str, added: Sequence[Link], gone: Sequence[Link]) -> Snapshot:
+    policy = before.policy
+    if gone or len(added) <= len(policy.links):
+        return before.changed(revision, added, gone)
+    # Most rows are new, as at a start: to go by the changes would take three times as long.
+    return Snapshot(replace(policy, revision=revision, links=(*policy.links, *added)))
+
+
 def _link(tenant: Tenant, granted: GrantedRow) -> Link:
     """The g row, with a name of its own. It would keep the memory alive that millions of rows took while they were read."""
-    row = granted.row
-    name = Subject(row.member[:1] + row.member[1:])
-    return RuntimeRow(name, row.holds, row.scope, row.expires_us).link(tenant, granted.seq)
+    member = granted.row.member
+    return granted.row.link(tenant, granted.seq, Subject(member[:1] + member[1:]))
 
 
 def _difference(
-    before: Snapshot, pending: Mapping[RowKey, GrantedRow | None], now_us: int
+    served: RuntimeLinks | None, pending: Mapping[RowKey, GrantedRow | None], now_us: int
 ) -> tuple[dict[RowKey, GrantedRow], list[Link]]:
-    """The rows to add to a snapshot, and the g rows to remove."""
-    served = RuntimeLinks(before)
+    """The rows to add to those of a snapshot, which may be none, and the g rows to remove."""
     new: dict[RowKey, GrantedRow] = {}
     gone: list[Link] = []
     for key, granted in pending.items():
-        link = served.get(key)
+        link = served.get(key) if served is not None else None
         wanted = granted if granted is not None and granted.row.counts(now_us) else None
         # Two rows of one key are the same if one change granted them.
         if link is not None and (wanted is None or change_of(link) != wanted.seq):

@@ -13,6 +13,7 @@ from remit.audit.store.store import AuditStore
 from remit.core.addresses import split_address
 from remit.process.channel import Channel, ChildProcess
 from remit.process.errors import ChannelError
+from remit.process.memory import without_collector
 from remit.service.errors import StartupError
 from remit.service.known_stores import refuse_gone
 from remit.service.metrics import WorkersMetrics
@@ -103,7 +104,8 @@ class Supervisor:
                 pass
             except AuditStoreError as error:
                 raise StartupError(str(error)) from error
-        self._puller = PolicyPuller.start(settings)
+        with without_collector():
+            self._puller = PolicyPuller.start(settings)
         self._metrics = WorkersMetrics(self._scrape)
         for worker in self._workers:
             self._metrics.serving.labels(worker.name).set(0)
