@@ -118,7 +118,6 @@ class Puller:
 
     def _step(self, hints: Hints, *, hinted: bool) -> float:
         """Looks into the store and reports, if either is due. Returns when to come again."""
-        hints.listen()
         looks = hinted or monotonic() >= self._next_look_s
         if looks:
             self._next_look_s = self._in(self._poll_s)
@@ -131,6 +130,8 @@ class Puller:
             self._told, self._next_beat_s = report, monotonic() + BEAT_S
         if looks:
             self._note(hints.mode, "")
+        # Last: a new connection takes its time, and no news waits for it.
+        hints.listen()
         wake_s = min(self._next_look_s, self._next_beat_s)
         if report.behind:
             wake_s = min(wake_s, monotonic() + max(_LEAST_S, (monotonic() - self._changed_s) * _LOADING))
