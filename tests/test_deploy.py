@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import trustme
 import yaml
+from support import debian
 from support.certificates import Authority
 from support.issuer import issuer_key, jwks
 from support.server import REMIT, Server
@@ -350,15 +351,15 @@ def test_unit_starts_the_server_with_its_settings_file() -> None:
     assert written["revisions"].startswith("/var/lib/remit/")
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 @pytest.mark.parametrize("words", [("verify",), ("security", "--offline=true", f"--threshold={MOST_EXPOSED}")])
 def test_systemd_accepts_the_unit(tmp_path: Path, words: tuple[str, ...]) -> None:
     """`verify` prints what it ignores and exits with 0, so it may print nothing."""
+    analyze = debian.program("systemd", "systemd-analyze")
     path = tmp_path / "remit.service"
     path.write_text("\n".join(unit()).replace(PROGRAM, REMIT) + "\n")
     done = subprocess.run(
-        ["systemd-analyze", *words, str(path)],
-        env={**os.environ, "SYSTEMD_PAGER": ""},
+        [analyze.path, *words, str(path)],
+        env={**analyze.environment, "SYSTEMD_PAGER": ""},
         capture_output=True,
         text=True,
         check=False,
@@ -370,8 +371,8 @@ def test_systemd_accepts_the_unit(tmp_path: Path, words: tuple[str, ...]) -> Non
         assert "" == done.stdout + done.stderr
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_accepts_the_alerts_and_the_panels(tmp_path: Path) -> None:
+    promtool = debian.program("prometheus", "promtool")
     asked = [
         target["expr"].replace("$__rate_interval", "5m") for panel in panels() for target in panel.get("targets", ())
     ]
@@ -379,7 +380,8 @@ def test_promtool_accepts_the_alerts_and_the_panels(tmp_path: Path) -> None:
     rules = [{"record": f"panel{number}", "expr": each} for number, each in enumerate(asked)]
     of_panels.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
     done = subprocess.run(
-        ["promtool", "check", "rules", DEPLOY / "alerts.yaml", of_panels],
+        [promtool.path, "check", "rules", DEPLOY / "alerts.yaml", of_panels],
+        env=promtool.environment,
         capture_output=True,
         text=True,
         check=False,
@@ -390,20 +392,34 @@ def test_promtool_accepts_the_alerts_and_the_panels(tmp_path: Path) -> None:
     assert [f"{len(alerts())} rules", f"{len(rules)} rules"] == re.findall(r"\d+ rules", done.stdout)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 def test_promtool_accepts_the_metrics(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         url = f"http://127.0.0.1:{server.metrics_port}{PATH}"
         with urllib.request.urlopen(url, timeout=30) as response:
             metrics = response.read()
-    done = subprocess.run(["promtool", "check", "metrics"], input=metrics, capture_output=True, check=False, timeout=60)
+    promtool = debian.program("prometheus", "promtool")
+    done = subprocess.run(
+        [promtool.path, "check", "metrics"],
+        env=promtool.environment,
+        input=metrics,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
 
     assert (0, b"", b"") == (done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.skipif(shutil.which("kustomize") is None, reason="kustomize is not installed")
 def test_kustomize_builds_every_manifest() -> None:
-    done = subprocess.run(["kustomize", "build", KUBERNETES], capture_output=True, text=True, check=False, timeout=60)
+    kustomize = debian.program("kustomize", "kustomize")
+    done = subprocess.run(
+        [kustomize.path, "build", KUBERNETES],
+        env=kustomize.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
     assert (0, "") == (done.returncode, done.stderr)
     built = [(each["kind"], each["metadata"]["name"]) for each in yaml.safe_load_all(done.stdout)]

@@ -4,15 +4,15 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL, make_url
-from support.server import DEADLINE_S, ROOT, until
+from support import debian
+from support.server import DEADLINE_S, until
 
-_FOLDER: Final = ROOT / "tests" / "pgbouncer"
 _PORT: Final = 6432
 _CONFIGURATION: Final = """\
 [databases]
@@ -33,7 +33,7 @@ default_pool_size = 2
 @contextmanager
 def pooled(urls: Sequence[str], **settings: str) -> Iterator[list[str]]:
     """The same URLs of one database, each with its password, through PgBouncer. Where there is none, tests fail."""
-    program, environment = _program()
+    program, environment = debian.program("pgbouncer", "pgbouncer")
     # Not pytest's own directory: PgBouncer never runs as root, and others may not enter that.
     folder = Path(tempfile.mkdtemp(prefix="remit-pgbouncer-"))
     folder.chmod(0o755)
@@ -70,15 +70,3 @@ def pooled(urls: Sequence[str], **settings: str) -> Iterator[list[str]]:
 
 def _through(url: URL, folder: Path) -> str:
     return url.set(port=_PORT, query={"host": str(folder)}).render_as_string(hide_password=False)
-
-
-def _program() -> tuple[str, Mapping[str, str]]:
-    """The program, and the environment that it needs."""
-    found = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if found is not None:
-        return found, os.environ
-    done = subprocess.run([_FOLDER / "install"], capture_output=True, text=True, check=False)
-    assert 0 == done.returncode, done.stderr
-    installed = _FOLDER / ".installed" / "usr"
-    libraries = ":".join(map(str, (installed / "lib").glob("*-linux-gnu")))
-    return str(installed / "sbin" / "pgbouncer"), {**os.environ, "LD_LIBRARY_PATH": libraries}
