@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from support.fleet import allows, publish
@@ -117,6 +118,35 @@ def test_a_node_listens_anew_if_its_connection_hangs(proxy: FaultyProxy, tmp_pat
         assert hints.wait(10.0)
         hints.looked(news=True)
         assert LISTENING == mode_of(hints)
+    journal.end()
+
+
+def test_a_node_listens_anew_less_and_less_often_if_nobody_notifies(
+    proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 1_000.0
+    monkeypatch.setattr("remit.fleet.hints.time", SimpleNamespace(monotonic=lambda: now_s))
+    journal = ReleaseJournal(tmp_path)
+    journal.begin()
+    with PolicyStore(url_at(proxy.port)) as store, Hints(store, journal) as hints:
+        until(lambda: listens(hints))
+        pauses = []
+        for _ in range(7):
+            hints.looked(news=True)
+            doubted_s = now_s
+            while LISTENING == mode_of(hints):
+                now_s += 0.5
+            pauses.append(now_s - doubted_s)
+            until(lambda: listens(hints))
+        assert [1.5, 2.5, 4.5, 8.5, 16.5, 30.5, 30.5] == pauses
+
+        with PolicyStore(url_at(proxy.port)) as other:
+            publish(other, 0, acme=allows("ann"))
+        assert hints.wait(10.0)
+        hints.looked(news=True)
+        hints.looked(news=True)
+        now_s += 1.5
+        assert POLLING == mode_of(hints)
     journal.end()
 
 

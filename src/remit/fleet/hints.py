@@ -24,7 +24,7 @@ _POOLED_AGAIN_S: Final = 600.0
 _PROBE: Final = "remit_probe"
 _PROBE_S: Final = 2.0
 _LATE_S: Final = 1.0
-"""How much later than the news its notification may arrive."""
+"""How much later than the news its notification may arrive, as long as notifications arrive."""
 
 _log = structlog.get_logger("remit")
 
@@ -45,6 +45,8 @@ class Hints:
         """A notification has arrived since the last look."""
         self._doubted_s = 0.0
         """When there was news without a notification, and none has arrived since; 0 for never."""
+        self._late_s = _LATE_S
+        """How much later than the news its notification may arrive now. Twice as much after each connection that told nothing."""
 
     def __enter__(self) -> Self:
         return self
@@ -65,10 +67,12 @@ class Hints:
     def listen(self) -> None:
         """Sees to it that notifications arrive, if the store sends them. Polls go on until one has."""
         now_s = time.monotonic()
-        if self._doubted_s and now_s - self._doubted_s > _LATE_S:
+        if self._doubted_s and now_s - self._doubted_s > self._late_s:
             _log.warning("the policy store's notifications arrive no more: listens anew", store=self._store.url)
             self._hang_up()
             self._next_try_s = 0.0
+            # Perhaps nobody sends any.
+            self._late_s = min(2 * self._late_s, _AGAIN_S)
         if self._probe and now_s > self._probe_ends_s:
             _log.warning("the policy store sends no notifications: news is found by polling", store=self._store.url)
             self._hang_up()
@@ -126,7 +130,7 @@ class Hints:
         try:
             arrived = [each.payload for each in self._connection.notifies(timeout=0.0)]
             if arrived and not self._probe:
-                self._is_told, self._doubted_s = True, 0.0
+                self._is_told, self._doubted_s, self._late_s = True, 0.0, _LATE_S
             if self._probe in arrived:
                 self._connection.execute(f"UNLISTEN {_PROBE}")
                 self._connection.execute(f"LISTEN {CHANNEL}")

@@ -257,9 +257,8 @@ class PolicyStore:
         If the store's history is not the one of `known`, everything is read again, and `fork` says how they differ. Raises
         ForgedReleaseError if a chain is broken or a signature is missing.
         """
-        with self._errors("read"), self._engine.connect() as connection:
-            # A transaction would only add statements.
-            return pulled_since(connection.execution_options(isolation_level="AUTOCOMMIT"), known, trust)
+        with self._statements("read") as connection:
+            return pulled_since(connection, known, trust)
 
     def bindings(self, tenant: Tenant) -> tuple[Head, list[GrantedRow]]:
         """The rows of run time of a tenant, expired ones too, and the change up to which they count."""
@@ -276,7 +275,8 @@ class PolicyStore:
     def beat(self, report: NodeReport) -> bool:
         """Stores the report of a node. Returns whether another server reports under its name too. Raises PolicyStoreError if
         the login may not report for it."""
-        with self._transaction() as connection:
+        # SQLite must lock before it reads what it writes.
+        with self._transaction() if self.file is not None else self._statements("write to") as connection:
             now = store_clock(connection)
             row = connection.execute(
                 select(nodes, now.label("now_us")).where(nodes.c.node == report.node)
@@ -298,7 +298,7 @@ class PolicyStore:
 
     def nodes(self) -> list[KnownNode]:
         """The nodes that ever reported, by name."""
-        with self.reading() as connection:
+        with self._statements("read") as connection:
             rows = connection.execute(select(nodes, store_clock(connection).label("now_us")).order_by(nodes.c.node))
             return [KnownNode.of(row, row.now_us) for row in rows]
 
@@ -315,6 +315,12 @@ class PolicyStore:
                 connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             with connection.begin():
                 yield connection
+
+    @contextmanager
+    def _statements(self, doing: str) -> Iterator[Connection]:
+        """Each statement for itself: every idle node asks all the time, and a transaction would only add statements."""
+        with self._errors(doing), self._engine.connect() as connection:
+            yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
