@@ -11,6 +11,7 @@ from support.waiting import until
 from remit.core.names import Tenant
 from remit.core.runtime import parse_runtime_row
 from remit.fleet.bindings import BindingChange
+from remit.fleet.hints import LISTENING, POLLING
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.node_report import NodeReport
 from remit.fleet.puller import Puller
@@ -66,7 +67,9 @@ def node(url: str, tmp_path: Path) -> Iterator[Node]:
     made = Node(url, tmp_path / "releases")
     made.puller.first()
     made.puller.begin(made.behind)
-    until(lambda: bool(made.store.reports))
+    # It tells that it listens once a notification has arrived.
+    mode = LISTENING if url.startswith("postgresql") else POLLING
+    until(lambda: [mode] == [each.mode for each in made.store.reports[-1:]])
     yield made
     made.puller.stop(10.0)
     made.store.close()
