@@ -13,6 +13,8 @@ import signal
 import sqlite3
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -55,7 +57,7 @@ class Orders:
         orders = json.loads(Path("orders.json").read_text()) if Path("orders.json").exists() else {}
         self._shift_ns = int(orders.get("clock_s", 0) * 1e9)
         self._syncs_left = int(orders.get("dies_at_sync", 0))
-        self._durable = {each: each.stat().st_size for each in JOURNAL.rglob("*") if each.is_file()}
+        self._durable = dict(_sizes(JOURNAL))
 
     def _synced(self, fd: Any) -> None:
         descriptor = fd if isinstance(fd, int) else fd.fileno()
@@ -75,6 +77,15 @@ class Orders:
         size = os.fstat(descriptor).st_size
         if size > durable:
             os.truncate(f"/proc/self/fd/{descriptor}", randint(durable, size))
+
+
+def _sizes(folder: Path) -> Iterator[tuple[Path, int]]:
+    """Of all files below the folder, in which the server may add and remove some meanwhile."""
+    for parent, _, names in os.walk(folder):
+        for path in (Path(parent, name) for name in names):
+            with suppress(FileNotFoundError):
+                if path.is_file():
+                    yield path, path.stat().st_size
 
 
 if __name__ == "__main__":
