@@ -354,17 +354,9 @@ def test_unit_starts_the_server_with_its_settings_file() -> None:
 @pytest.mark.parametrize("words", [("verify",), ("security", "--offline=true", f"--threshold={MOST_EXPOSED}")])
 def test_systemd_accepts_the_unit(tmp_path: Path, words: tuple[str, ...]) -> None:
     """`verify` prints what it ignores and exits with 0, so it may print nothing."""
-    analyze = debian.program("systemd", "systemd-analyze")
     path = tmp_path / "remit.service"
     path.write_text("\n".join(unit()).replace(PROGRAM, REMIT) + "\n")
-    done = subprocess.run(
-        [analyze.path, *words, str(path)],
-        env={**analyze.environment, "SYSTEMD_PAGER": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = debian.program("systemd", "systemd-analyze").run(*words, path, SYSTEMD_PAGER="")
 
     assert 0 == done.returncode, done.stdout + done.stderr
     if words == ("verify",):
@@ -372,21 +364,13 @@ def test_systemd_accepts_the_unit(tmp_path: Path, words: tuple[str, ...]) -> Non
 
 
 def test_promtool_accepts_the_alerts_and_the_panels(tmp_path: Path) -> None:
-    promtool = debian.program("prometheus", "promtool")
     asked = [
         target["expr"].replace("$__rate_interval", "5m") for panel in panels() for target in panel.get("targets", ())
     ]
     of_panels = tmp_path / "panels.yaml"
     rules = [{"record": f"panel{number}", "expr": each} for number, each in enumerate(asked)]
     of_panels.write_text(json.dumps({"groups": [{"name": "panels", "rules": rules}]}))
-    done = subprocess.run(
-        [promtool.path, "check", "rules", DEPLOY / "alerts.yaml", of_panels],
-        env=promtool.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = debian.program("prometheus", "promtool").run("check", "rules", DEPLOY / "alerts.yaml", of_panels)
 
     assert 0 == done.returncode, done.stdout + done.stderr
     assert [f"{len(alerts())} rules", f"{len(rules)} rules"] == re.findall(r"\d+ rules", done.stdout)
@@ -396,30 +380,14 @@ def test_promtool_accepts_the_metrics(tmp_path: Path) -> None:
     with Server(tmp_path) as server:
         url = f"http://127.0.0.1:{server.metrics_port}{PATH}"
         with urllib.request.urlopen(url, timeout=30) as response:
-            metrics = response.read()
-    promtool = debian.program("prometheus", "promtool")
-    done = subprocess.run(
-        [promtool.path, "check", "metrics"],
-        env=promtool.environment,
-        input=metrics,
-        capture_output=True,
-        check=False,
-        timeout=60,
-    )
+            metrics = response.read().decode()
+    done = debian.program("prometheus", "promtool").run("check", "metrics", given=metrics)
 
-    assert (0, b"", b"") == (done.returncode, done.stdout, done.stderr)
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
 def test_kustomize_builds_every_manifest() -> None:
-    kustomize = debian.program("kustomize", "kustomize")
-    done = subprocess.run(
-        [kustomize.path, "build", KUBERNETES],
-        env=kustomize.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = debian.program("kustomize", "kustomize").run("build", KUBERNETES)
 
     assert (0, "") == (done.returncode, done.stderr)
     built = [(each["kind"], each["metadata"]["name"]) for each in yaml.safe_load_all(done.stdout)]

@@ -11,6 +11,11 @@ _PRIVATE_FOLDER: Final = 0o700
 _PRIVATE_FILE: Final = 0o600
 
 
+def cause_of(error: OSError | UnicodeError) -> str:
+    """Why a file cannot be read, for messages that name the file."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 def make_private(folder: Path) -> None:
     """Makes the folder and its missing parents, accessible to the owner only. Raises OSError.
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from support.server import ROOT
@@ -15,6 +16,18 @@ class DebianProgram(NamedTuple):
     path: str
     environment: Mapping[str, str]
     """What it needs."""
+
+    def run(self, *words: str | Path, given: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
+        """`given` is its input."""
+        return subprocess.run(
+            [self.path, *words],
+            env={**self.environment, **variables},
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
 
 
 def program(package: str, name: str) -> DebianProgram:

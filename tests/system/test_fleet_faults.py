@@ -150,6 +150,26 @@ def test_a_node_listens_anew_less_and_less_often_if_nobody_notifies(
     journal.end()
 
 
+def test_a_notification_costs_a_node_no_statement(
+    proxy: FaultyProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It comes with each change, and each statement is on the way to its effect."""
+    journal = ReleaseJournal(tmp_path)
+    journal.begin()
+    with (
+        PolicyStore(url_at(proxy.port)) as store,
+        PolicyStore(url_at(proxy.port)) as other,
+        Hints(store, journal) as hints,
+    ):
+        until(lambda: listens(hints))
+        sent: list[str] = []
+        monkeypatch.setattr(hints._connection, "execute", sent.append)
+        publish(other, 0, acme=allows("ann"))
+        assert hints.wait(10.0)
+        assert [] == sent
+    journal.end()
+
+
 def mode_of(hints: Hints) -> str:
     hints.listen()
     return hints.mode

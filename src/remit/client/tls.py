@@ -37,7 +37,7 @@ class MutualTls:
     def context(self) -> ssl.SSLContext:
         """The same for Python's TLS. Raises OSError if a file cannot be read, or if certificate and key do not fit."""
         context = _trusting(self.server_ca)
-        _contents(self.files)
+        _contents((self.cert, self.key))
         try:
             # Without a password OpenSSL would ask for one at the terminal.
             context.load_cert_chain(self.cert, self.key, password="")

@@ -1,4 +1,4 @@
-"""`release.json`: what a node's disk says of the release whose files lie beside it."""
+"""What a node's disk says of its release: `release.json` beside the files, and the positions of each tenant."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -120,7 +120,7 @@ def parse_about(content: bytes) -> CurrentRelease:
     }
     fork = Fork(**members["fork"]) if members["fork"] is not None else None
     doubts = {Tenant(name): (int(low), int(high)) for name, (low, high) in members.get("doubts", {}).items()}
-    return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, {}, doubts)
+    return CurrentRelease(int(members["release"]), str(members["hash"]), tenants, fork, doubts=doubts)
 
 
 def _head(seq: int, hash_: str) -> Head:

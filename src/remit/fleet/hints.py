@@ -131,7 +131,7 @@ class Hints:
             arrived = [each.payload for each in self._connection.notifies(timeout=0.0)]
             if arrived and not self._probe:
                 self._is_told, self._doubted_s, self._late_s = True, 0.0, _LATE_S
-            if self._probe in arrived:
+            elif self._probe in arrived:
                 self._connection.execute(f"UNLISTEN {_PROBE}")
                 self._connection.execute(f"LISTEN {CHANNEL}")
                 self._probe = ""

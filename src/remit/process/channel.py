@@ -14,7 +14,6 @@ from threading import Lock, Thread
 from typing import Any, Final
 
 from remit.core.errors import RemitError
-from remit.process import memory
 from remit.process.errors import ChannelError, ChildEndedError
 
 _PARENT_EVERY_S: Final = 1.0
@@ -174,7 +173,7 @@ class ChildProcess:
             # -P: a file of the working directory must not replace a module.
             # Imported modules stay: the garbage collector need not scan them.
             imported = f"import gc; gc.disable(); from {module} import {function}; gc.freeze(); gc.enable()"
-            given = f"from {memory.__name__} import {memory.give_back_large_blocks.__name__} as given; given()"
+            given = "from remit.process.memory import give_back_large_blocks; give_back_large_blocks()"
             command = [sys.executable, "-P", "-c", f"{imported}; {given}; {function}({theirs.fileno()})"]
             with theirs:
                 try:

@@ -136,7 +136,7 @@ def test_the_last_positions_of_each_tenant_are_of_one_history(journal: ReleaseJo
 def test_a_change_writes_the_positions_of_its_own_tenant(journal: ReleaseJournal) -> None:
     """There are hundreds of each, and there may be a thousand tenants."""
 
-    def sizes() -> tuple[int, set[str]]:
+    def written() -> tuple[int, set[str]]:
         return (journal.policies.parent / "release.json").stat().st_size, {
             path.name for path in (journal.directory / "positions").iterdir() if path.stat().st_mtime_ns > 0
         }
@@ -145,14 +145,14 @@ def test_a_change_writes_the_positions_of_its_own_tenant(journal: ReleaseJournal
     many = {tenant: {seq: Position(tenant, seq, "a" * 16) for seq in range(200)} for tenant in (acme, globex)}
     first = store.pulled(1, acme=allows("ann"), globex="")
     journal.put(first, store.fetch, MOST)
-    without, _ = sizes()
+    without, _ = written()
     journal.put(first._replace(passed=many), store.fetch, MOST)
-    assert (without, {"acme", "globex"}) == sizes()
+    assert (without, {"acme", "globex"}) == written()
 
     for path in (journal.directory / "positions").iterdir():
         os.utime(path, (0, 0))
     journal.put(first._replace(passed={acme: many[acme]}), store.fetch, MOST)
-    assert (without, {"acme"}) == sizes()
+    assert (without, {"acme"}) == written()
 
 
 @pytest.mark.parametrize("damage", [b"", b"nonsense\n", b"1 \xff"])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from remit.audit.chain.signing import Checkpoint
+from remit.files import cause_of
 
 _HEX = ("hash", "previous_hash", "signature")
 
@@ -39,7 +40,7 @@ def read_heads(path: Path) -> Iterator[tuple[Checkpoint, str]]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise AnchorError(f"`{path}` cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        raise AnchorError(f"`{path}` cannot be read: {cause_of(error)}") from error
     for number, line in enumerate(lines, 1):
         if line.strip():
             try:

@@ -16,6 +16,7 @@ from remit.drawing.graph_edges import forbidden
 from remit.drawing.graph_json import read_json
 from remit.drawing.graph_svg import EDGES_LIMIT, NODES_LIMIT, write_svg
 from remit.drawing.graph_tree import trees
+from remit.files import cause_of
 from remit.v1 import visibility_service_pb2 as messages
 
 
@@ -75,7 +76,7 @@ def _read(file: Path) -> messages.VisibleGraphRequest:
     try:
         return _READERS[file.suffix](file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        fail(Exit.USAGE, f"`{file}` cannot be read: {getattr(error, 'strerror', None) or error}")
+        fail(Exit.USAGE, f"`{file}` cannot be read: {cause_of(error)}")
     except (ValueError, RecursionError) as error:
         fail(Exit.USAGE, f"{file}: {error}")
 

@@ -9,6 +9,7 @@ import typer
 from remit.cli.common.output import Exit, fail
 from remit.core.errors import InvalidNameError
 from remit.core.names import parse_namespace, parse_tenant
+from remit.files import cause_of
 
 _Value = TypeVar("_Value")
 
@@ -34,7 +35,7 @@ def secret_in(file: Path, option: str) -> str:
     try:
         text = file.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        fail(Exit.USAGE, f"{option}: `{file}` cannot be read: {getattr(error, 'strerror', None) or error}")
+        fail(Exit.USAGE, f"{option}: `{file}` cannot be read: {cause_of(error)}")
     if not text or not text.isprintable():
         fail(Exit.USAGE, f"{option}: `{file}`: expected one line")
     return text

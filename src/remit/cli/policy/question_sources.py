@@ -6,6 +6,7 @@ from remit.cli.common.output import Exit, fail
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Tenant
 from remit.core.question import Question, ReachQuestion, parse_question
+from remit.files import cause_of
 
 _FIELDS = ("tenant", "principal", "action", "kind", "namespace")
 
@@ -15,7 +16,7 @@ def questions_in(file: Path, tenant: Tenant) -> Iterator[Question]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        fail(Exit.USAGE, f"`{file}` cannot be read: {getattr(error, 'strerror', None) or error}")
+        fail(Exit.USAGE, f"`{file}` cannot be read: {cause_of(error)}")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue

@@ -44,7 +44,7 @@ class SlowLoadError(RemitError):
 class _Shipped:
     """Sent in place of a snapshot: its policy without rows. Rules, links and reach rows follow in chunks, then the
     archive; an empty chunk ends each kind. A chunk of rows is their class and a column for each field: to pickle each row
-    would take three times as long."""
+    would take longer."""
 
     built: TenantBuilt
     policy: Policy

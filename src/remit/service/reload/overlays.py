@@ -237,7 +237,7 @@ def _next(before: Snapshot, revision: str, added: Sequence[Link], gone: Sequence
     policy = before.policy
     if gone or len(added) <= len(policy.links):
         return before.changed(revision, added, gone)
-    # Most rows are new, as at a start: to go by the changes would take three times as long.
+    # Most rows are new, as at a start: to go by the changes would take longer.
     return Snapshot(replace(policy, revision=revision, links=(*policy.links, *added)))
 
 
