@@ -149,6 +149,22 @@ def test_a_row_ends_though_the_log_was_written_anew_meanwhile(node: Node) -> Non
     }
 
 
+def test_more_rows_at_once_than_the_files_have_serve_beside_those_of_the_files(node: Node) -> None:
+    for base in BASES:
+        names = [f"u{number}" for number in range(len(base.policy.links) + 1)]
+        node.change(tuple(row(name, 2_000 if name == "u0" else None) for name in names))
+        node.overlays = Overlays(node.journal, lambda: node.now_us, 10_000)
+        node.read()
+        effective, rebuilt = node.overlays.over(ACME, base), node.rebuilt(base)
+        assert [*rebuilt.policy.links] == [*effective.policy.links]
+        for who in (*(f"user:{name}" for name in names), "user:alice", "user:x", "user:none"):
+            assert views(rebuilt, who) == views(effective, who)
+        node.now_us = 2_000
+        assert not views(node.overlays.over(ACME, base), "user:u0")
+        node.now_us = 1_000
+        node.change((), tuple(node.rows))
+
+
 def test_every_node_has_the_same_revision_whenever_it_read(node: Node) -> None:
     node.change((row("zoe", 2_000), row("ann", 3_000)))
     node.read()

@@ -369,7 +369,7 @@ def _unknown(folder: Folder, file: str, entry: os.DirEntry[str], expected: Itera
     names = ", ".join(f"`{each}`" for each in expected)
     shown = quote(entry.name)
     known = [each.replace("*", Path(shown).stem) for each in expected]
-    if entry.name in known and _is_folder(entry):
+    if entry.name in known and entry.is_dir(follow_symlinks=False):
         folder.report.add(file, 0, 0, "is a folder: expected a file")
         return
     hint = did_you_mean(shown, known)
