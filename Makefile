@@ -7,7 +7,7 @@ RELEASE ?= var/release
 RUNTIME := server http postgres parquet otlp console
 
 .DEFAULT_GOAL := help
-.PHONY: help setup anew demo serve test again quick long test-pythons lint docs proto client lock release screens bench queries million corruptions bindings reloads faults hostile
+.PHONY: help setup anew demo serve test again quick long test-pythons lint docs proto client lock release size screens bench queries million corruptions bindings reloads faults hostile
 
 help: ## What can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -113,6 +113,9 @@ release: setup ## The wheel, the source archive, the bill of materials and their
 screens: setup ## The pictures of the console in docs/images, from a real browser
 	tests/browser/install
 	PYTHONPATH=tests $(BIN)/python tests/browser/screens.py docs/images
+
+size: setup ## Lines and files of each room beside its budget, and the files that a Check, an edit, a grant and a verify pass
+	PYTHONPATH=tests $(BIN)/python -m bench.size
 
 million: setup ## A million random questions to three engines, with progress (some minutes)
 	$(BIN)/python tests/million.py --questions 1000000
