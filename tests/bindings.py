@@ -1,6 +1,6 @@
-"""Random grants and revokes at run time in small random worlds, each judged by remit and by the naive reference: nobody
-ever holds what neither the one before nor the granter held, no row is outside the files' ceiling, nothing is refused
-without cause.
+"""Random grants, renewals and revokes at run time in small random worlds, between edits of the files, each judged by remit and
+by the naive reference: no row ever gives what its granter did not hold when it was granted, for that long; no row is outside
+the files' ceiling; nothing is refused without cause.
 
     python tests/bindings.py --changes 100000 --seed 7
 
@@ -11,7 +11,7 @@ import argparse
 import itertools
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
 
@@ -58,6 +58,9 @@ class Tally:
     expired: int = 0
     freely: int = 0
     """Accepted only because the granter may GRANT_ANY."""
+    renewed: int = 0
+    """Accepted rows that were in force already, with another end."""
+    edited: int = 0
 
     @property
     def changes(self) -> int:
@@ -137,10 +140,7 @@ class Naive:
 
     def _found(self, principal: str, listed: bool | None) -> Iterator[tuple[str, str, str]]:
         reference = self.reference
-        admitted = reference.access is None or bool(
-            reference.held(principal, "", any_scope=True) & set(reference.access)
-        )
-        if not (admitted if listed is None else listed or admitted):
+        if not (listed or self.admitted(principal)):
             return
         for namespace in self.namespaces:
             held = reference.held(principal, namespace)
@@ -151,6 +151,10 @@ class Naive:
                         effects = {row[6] for row in rows if one_of(kind, row[4]) and one_of(action, row[5])}
                         if effects == {"allow"}:
                             yield kind, action, namespace
+
+    def admitted(self, subject: str) -> bool:
+        reference = self.reference
+        return reference.access is None or bool(reference.held(subject, "", any_scope=True) & set(reference.access))
 
     def gained(self, before: "Naive", subject: str) -> Held:
         """What a principal gains; of a group, whoever joins it, on the access list or not."""
@@ -169,17 +173,6 @@ class Naive:
     def free(self, granter: str, change: tuple[str, str, str]) -> bool:
         held = self.holds(granter)
         return ("BINDING", "GRANT_ANY", "") in held or ("BINDING", "GRANT_ANY", change[2]) in held
-
-    def excess(
-        self, before: "Naive", granter: str, subjects: Iterable[str], *, free: bool = True
-    ) -> set[tuple[str, ...]]:
-        mine = before.holds(granter)
-        return {
-            (subject, *change)
-            for subject in subjects
-            for change in self.gained(before, subject) - mine
-            if not (free and before.free(granter, change))
-        }
 
     def chains(self, subject: str, way: tuple[str, ...] = ()) -> int:
         """The longest chain from here; more than any number of rows on a cycle."""
@@ -204,6 +197,62 @@ class Naive:
             and all(self.chains(member) <= CHAIN for member, _, _ in self.reference.g)
             and not any(row.expires_us is not None and self.denies(row) for row in rows)
         )
+
+
+@dataclass
+class Judge:
+    """What a change gives beyond its granter, as the guide for grants says it: tried out at each time at which a row ends."""
+
+    files: Files
+    rows: Sequence[RuntimeRow]
+    """In force before."""
+    granted: Sequence[RuntimeRow]
+    revoked: Sequence[RuntimeRow]
+    """Also those that are granted anew."""
+    granter: str
+    now_us: int
+
+    def __post_init__(self) -> None:
+        ends = {row.expires_us for row in (*self.rows, *self.granted) if row.expires_us is not None}
+        self.times = [self.now_us, *sorted(end for end in ends if end > self.now_us)]
+        again = {(row.member, row.holds, row.scope.text) for row in self.granted}
+        lost = [row for row in self.revoked if (row.member, row.holds, row.scope.text) not in again]
+        self.before = Naive(self.files, self.rows)
+        self.left = Naive(self.files, [row for row in self.rows if row not in lost])
+        self.after_rows = [*(row for row in self.rows if row not in self.revoked), *self.granted]
+        self.after = Naive(self.files, self.after_rows)
+        self._mine: dict[int, Held] = {}
+
+    def mine(self, time_us: int) -> Held:
+        """What the granter holds now and will still hold at a time."""
+        if time_us not in self._mine:
+            then = Naive(self.files, [row for row in self.rows if row.counts(time_us)])
+            self._mine[time_us] = self.before.holds(self.granter) & then.holds(self.granter)
+        return self._mine[time_us]
+
+    def given(self, row: RuntimeRow, time_us: int) -> Held:
+        """What a principal without other rows may do by the row."""
+        rows = [each for each in self.after_rows if each.counts(time_us)]
+        alone = replace(row, member=parse_runtime_row("user:alone", row.holds).member)
+        return Naive(self.files, [*rows, alone]).holds("user:alone", listed=True)
+
+    def excess(self, subjects: Iterable[str], *, free: bool = True) -> set[tuple[str, ...]]:
+        found: set[tuple[str, ...]] = set()
+
+        def judge(subject: str, gained: Held, time_us: int) -> None:
+            beyond = gained - self.mine(time_us)
+            found.update((subject, *each) for each in beyond if not (free and self.before.free(self.granter, each)))
+
+        for row in self.granted:
+            for time_us in self.times:
+                if row.counts(time_us):
+                    judge(row.member, self.given(row, time_us), time_us)
+        last = max((time for time in self.times for row in self.granted if row.counts(time)), default=self.now_us)
+        for subject in subjects:
+            judge(subject, self.left.gained(self.before, subject), self.times[-1])
+            if self.after.admitted(subject) and not self.before.admitted(subject):
+                judge(subject, self.after.holds(subject), last)
+        return found
 
 
 def opens(files: Files, row: RuntimeRow, now_us: int) -> bool:
@@ -242,14 +291,18 @@ class Walk:
     rows: dict[RuntimeRow, int] = field(default_factory=dict)
     """By row, the change that granted it."""
     now_us: int = 1_000 * MINUTE_US
+    grounds: dict[RuntimeRow, Callable[[int, tuple[str, str, str]], bool]] = field(default_factory=dict)
+    """By row, whether its granter held a permission when it was granted, at each later time."""
     change: str = ""
 
     def __post_init__(self) -> None:
-        self.files = files_of(self.random)
-        loaded = load(self.files, "acme")
+        self._load(files_of(self.random))
+
+    def _load(self, files: Files) -> None:
+        loaded = load(files, "acme")
         if loaded.snapshot is None:
             raise DifferenceFoundError("\n".join(map(str, loaded.diagnostics)))
-        self.policy = loaded.snapshot.policy
+        self.files, self.policy = files, loaded.snapshot.policy
         self.before, self.naive = self._state(self.rows)
 
     def _state(self, rows: Mapping[RuntimeRow, int]) -> tuple[Snapshot, Naive]:
@@ -264,7 +317,60 @@ class Walk:
         for seq in range(1, count + 1):
             self.now_us += self.random.randint(0, 3) * MINUTE_US
             self._expire()
+            self._edit()
             self._step(seq)
+            self._require_grounds()
+
+    def _edit(self) -> None:
+        """Sometimes somebody takes a row of a user out of the files, or changes the access list."""
+        if self.random.randrange(6):
+            return
+        bindings = self.files["acme/bindings.csv"].decode().splitlines(keepends=True)
+        manifest = self.files["acme/tenant.yaml"].decode()
+        own = [line for line in bindings if line.startswith(("g, user:", "g, service:"))]
+        if own and self.random.randrange(2):
+            bindings.remove(pick(self.random, own))
+        else:
+            manifest = manifest.partition("access:")[0]
+            if self.random.randrange(2):
+                manifest += f"access: [{', '.join(some(self.random, (*USERS, *GROUPS, *NEWCOMERS), 3))}]\n"
+        self._load(
+            {**self.files, "acme/bindings.csv": "".join(bindings).encode(), "acme/tenant.yaml": manifest.encode()}
+        )
+        self.tally.edited += 1
+
+    def _require_grounds(self) -> None:
+        """Whoever may do something has it by rows of the files alone, or by a row whose granter held it when it was granted,
+        for this long."""
+        for principal in (*USERS, *NEWCOMERS[:1]):
+            for kind, action, namespace in self.naive.holds(principal):
+                if not self._is_grounded(principal, (kind, action, namespace)):
+                    self._expect("nothing", (principal, kind, action, namespace), "what nobody held who granted it")
+
+    def _is_grounded(self, principal: str, permission: tuple[str, str, str]) -> bool:
+        kind, action, namespace = permission
+        allowing = {
+            row[1]
+            for row in self.naive.reference.p
+            if row[6] == "allow" and covers(row[3], namespace) and one_of(kind, row[4]) and one_of(action, row[5])
+        }
+        steps = [(each.member, each.holds, each.scope.text, "") for each in self.policy.links]
+        for row in self.rows:
+            good = self.grounds[row](self.now_us, permission)
+            steps.append((row.member, row.holds, row.scope.text, "good" if good else "bad"))
+        # What a chain has: no row of run time, rows of which one is good, or bad ones alone.
+        reached = {(principal, "")}
+        while (
+            more := {
+                (holds, "good" if "good" in {chain, step} else chain or step)
+                for subject, chain in reached
+                for member, holds, scope, step in steps
+                if member == subject and covers(scope, namespace)
+            }
+            - reached
+        ):
+            reached |= more
+        return any((subject, chain) in reached for subject in allowing for chain in ("", "good"))
 
     def _expire(self) -> None:
         left = {row: seq for row, seq in self.rows.items() if row.counts(self.now_us)}
@@ -279,13 +385,23 @@ class Walk:
         random = self.random
         granter = pick(random, (*USERS, *USERS, "user:stranger"))
         granted = [self._row() for _ in range(random.randint(0, 2))]
-        known = {self._key(row) for row in self.rows}
-        granted = list({self._key(row): row for row in granted if self._key(row) not in known}.values())
-        revoked = random.sample([*self.rows], min(len(self.rows), random.randint(0 if granted else 1, 2)))
+        if self.rows and random.randrange(2):
+            # A row again with another end, or what somebody was given passed on.
+            row = pick(random, [row for row in self.rows if row.expires_us is not None] or [*self.rows])
+            if random.randrange(3):
+                granter = row.member if row.member in USERS else granter
+                row = replace(row, member=self._row().member)
+            granted.append(replace(row, expires_us=self._end()))
+        granted = [row for row in {self._key(row): row for row in granted}.values() if row not in self.rows]
+        again = {self._key(row) for row in granted}
+        renewed = [row for row in self.rows if self._key(row) in again]
+        others = [row for row in self.rows if row not in renewed]
+        revoked = random.sample(others, min(len(others), random.randint(0 if granted else 1, 2)))
         if not granted and not revoked:
             return
         self.change = f"{granter} grants {granted} and revokes {revoked} at {self.now_us}"
-        rows = {row: at for row, at in self.rows.items() if row not in revoked} | dict.fromkeys(granted, seq)
+        gone = [*revoked, *renewed]
+        rows = {row: at for row, at in self.rows.items() if row not in gone} | dict.fromkeys(granted, seq)
         ceiling = Ceiling(self.policy)
         opened = [not ceiling.refusal(row, self.now_us) for row in granted]
         self._expect([opens(self.files, row, self.now_us) for row in granted], opened, "the ceiling")
@@ -299,8 +415,10 @@ class Walk:
             self.tally.unsound += 1
             return
         self._ask(granter, granted, revoked)
-        links = [row.link(self.policy.tenant, 0) for row in (*granted, *revoked)]
-        found = escalations(self.before, after, links, Principal(granter))
+        tenant = self.policy.tenant
+        added = [row.link(tenant, seq) for row in granted]
+        removed = [row.link(tenant, self.rows[row]) for row in gone]
+        found = escalations(self.before, after, added, removed, Principal(granter), now_us=self.now_us)
         told = {
             (subject, *permission, name)
             for each in found
@@ -309,14 +427,20 @@ class Walk:
             for name in naive.namespaces
             if each.where.contains(Namespace(name))
         }
-        excess = naive.excess(self.naive, granter, self._subjects())
+        judge = Judge(self.files, [*self.rows], granted, gone, granter, self.now_us)
+        excess = judge.excess(self._subjects())
         self._expect(excess, told, "who gains what beyond the granter")
         if found:
             self.tally.escalating += 1
             return
         self.tally.accepted += 1
-        self.tally.freely += bool(naive.excess(self.naive, granter, self._subjects(), free=False))
+        self.tally.freely += bool(judge.excess(self._subjects(), free=False))
+        self.tally.renewed += len(renewed)
         self.rows, self.before, self.naive = rows, after, naive
+        for row in granted:
+            self.grounds[row] = lambda time_us, permission: (
+                permission in judge.mine(time_us) or judge.before.free(granter, permission)
+            )
 
     def _ask(self, granter: str, granted: Sequence[RuntimeRow], revoked: Sequence[RuntimeRow]) -> None:
         """Whether the granter may grant and revoke at all."""
@@ -333,8 +457,10 @@ class Walk:
             random, (*GROUPS, *ROLES, *ROLES, SUSPENDED, "role:managed", "group:new", "group:new", "role:none")
         )
         scope = pick(random, ("", "", *PATTERNS))
-        expires = None if random.randrange(3) else self.now_us + random.randint(0, 15) * MINUTE_US
-        return parse_runtime_row(member, holds, scope, expires)
+        return parse_runtime_row(member, holds, scope, self._end())
+
+    def _end(self) -> int | None:
+        return None if self.random.randrange(2) else self.now_us + self.random.randint(0, 15) * MINUTE_US
 
     def _key(self, row: RuntimeRow) -> tuple[str, str, str]:
         return row.member, row.holds, row.scope.text

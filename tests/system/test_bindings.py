@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Executable, delete, update
-from support.runtime import BINDINGS, RUNTIME, files
+from support.runtime import BINDINGS, ROLES, RUNTIME, files
 from support.server import Server, remit, until
 from support.trees import tree_of, write
 
@@ -242,6 +242,33 @@ def test_expectations_and_repeated_requests(local: Fleet, tmp_path: Path) -> Non
         with pytest.raises(DecisionUnavailable, match="has the request id `r-2`, and is another change"):
             client.change_bindings("acme", revokes=[ZOE], granter=ALICE, request_id="r-2")
         assert gone.position == client.change_bindings("acme", [], [ann], granter=ALICE, request_id="r-2").position
+
+
+def test_nobody_passes_on_for_longer_what_another_granted_for_a_while(local: Fleet, tmp_path: Path) -> None:
+    """Carl may grant and revoke, and views `b.**` alone. Gus may grant and not revoke."""
+    url, store = local
+    bindings = (
+        BINDINGS + b"g, user:carl, role:granter, acme\ng, user:gus, role:adder, acme\ng, user:gus, role:editor, acme\n"
+    )
+    roles = ROLES + b"p, role:adder, acme, **, BINDING, CREATE, allow\n"
+    store.publish(Draft(tree_of(files(bindings=bindings, roles=roles)), "ci"), 1)
+    while_us = now_us() + 60_000_000
+    with node(tmp_path, url) as server, server.client() as client:
+
+        def refused(rows: list[RuntimeBinding], granter: str) -> str:
+            with pytest.raises(DecisionUnavailable) as caught:
+                client.change_bindings("acme", rows, granter=granter)
+            assert "PERMISSION_DENIED" == caught.value.code
+            return caught.value.message
+
+        client.change_bindings("acme", [ZOE._replace(expires_us=while_us)], granter=ALICE)
+        client.change_bindings("acme", [SUSPENDED], granter=ALICE)
+        for row in (ZOE, ZOE._replace(scope="a.x"), ZOE._replace(member="user:eve"), ZOE._replace(member="user:alice")):
+            assert f"`{row.member}` would gain FLOW VIEW in `{row.scope}`" in refused([row], "user:carl")
+        with pytest.raises(DecisionUnavailable, match="would gain FLOW VIEW"):
+            client.import_bindings("acme", [ZOE], granter="user:carl")
+        assert "`user:gus` may not DELETE BINDING" in refused([ZOE._replace(expires_us=while_us - 1)], "user:gus")
+        client.change_bindings("acme", [ZOE], granter="user:gus")
 
 
 def test_a_dry_run_says_who_would_gain_and_changes_nothing(local: Fleet, tmp_path: Path) -> None:

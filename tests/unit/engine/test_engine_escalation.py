@@ -41,8 +41,8 @@ def told(
         Snapshot(replace(policy, links=(*policy.links, *(links[row] for row in rows))))
         for rows in (in_force, [row for row in links if row not in revoked])
     )
-    changed = [links[row] for row in (*granted, *revoked)]
-    return [each.text for each in escalations(before, after, changed, ANN)]
+    added, removed = ([links[row] for row in rows] for rows in (granted, revoked))
+    return [each.text for each in escalations(before, after, added, removed, ANN)]
 
 
 BOB = parse_runtime_row("user:bob", "role:editor", "a.b.**")
@@ -72,6 +72,40 @@ def test_lost_deny_is_a_gain() -> None:
 
     assert [] == told([], [FROZEN], [FROZEN])
     assert ["`user:zoe` would gain FLOW VIEW in `c`"] == told([], [FROZEN], [FROZEN], elsewhere)
+
+
+LATER_US = 1_800_000_000_000_000
+OWN = parse_runtime_row("user:ann", "role:editor", "b", LATER_US)
+FOR_EVER, AS_LONG = (parse_runtime_row("user:bob", "role:editor", "b", end) for end in (None, LATER_US))
+
+
+def test_a_right_that_ends_is_passed_on_until_then() -> None:
+    assert [] == told([AS_LONG], (), [OWN])
+    assert ["`user:bob` would gain FLOW UPDATE|VIEW in `b` after 2027-01-15T08:00:00Z"] == told([FOR_EVER], (), [OWN])
+
+
+def test_a_row_of_somebody_else_is_no_ground_to_renew_it() -> None:
+    """Ann holds nothing in b. That bob holds it already, for a while, does not change what the row gives."""
+    escalation = ["`user:bob` would gain FLOW UPDATE|VIEW in `b`"]
+    assert escalation == told([FOR_EVER], [AS_LONG], [AS_LONG])
+    narrower = parse_runtime_row("user:bob", "role:editor", "b.**")
+    assert ["`user:bob` would gain FLOW UPDATE|VIEW in `b.**`"] == told([narrower], (), [AS_LONG])
+
+
+def test_a_row_that_adds_nothing_now_is_measured_by_what_it_gives() -> None:
+    """Zoe is an editor by the files, and may be so no longer tomorrow; a suspended or unlisted person likewise."""
+    again = parse_runtime_row("user:zoe", "role:editor", "b")
+    assert ["`user:zoe` would gain FLOW UPDATE|VIEW in `b`"] == told([again])
+    suspended = "p, user:bob, acme, **, *, *, deny\n"
+    assert ["`user:bob` would gain FLOW UPDATE|VIEW in `b`"] == told([FOR_EVER], rows=suspended)
+
+
+def test_what_a_group_gives_for_a_while_is_measured_for_a_while() -> None:
+    """A member for ever of a group that holds a role until then has the role until then."""
+    temporary = parse_runtime_row("group:team", "role:editor", "b", LATER_US)
+    member = parse_runtime_row("user:bob", "group:team")
+    assert [] == told([member], (), [OWN, temporary])
+    assert ["`user:bob` would gain FLOW UPDATE|VIEW in `b`"] == told([member], (), [temporary])
 
 
 def test_granter_who_may_grant_anything_passes() -> None:

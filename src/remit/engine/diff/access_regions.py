@@ -94,6 +94,12 @@ class AccessRegions:
         """The namespaces in which the rows give a subject the permission, whatever the access list says."""
         return self._asked(permission, self._factory.without(*self.granted(subject, permission)))
 
+    def through(self, link: Link, permission: Permission) -> Region:
+        """The namespaces in which this g row alone gives a principal the permission, whatever else the principal holds."""
+        return self._asked(
+            permission, self._factory.without(*self._through(link, self.granted(link.holds, permission)))
+        )
+
     def denied(self, subject: str, permission: Permission) -> Region:
         """The namespaces in which the rows deny a subject the permission, whatever others allow it."""
         return self._asked(permission, self.granted(subject, permission).denied)

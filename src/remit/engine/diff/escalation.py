@@ -1,11 +1,13 @@
-"""Grants and revokes of g rows: who may make them, and who would gain by them what the granter does not hold."""
+"""Grants and revokes of g rows: who may make them, and what they give that the granter does not hold."""
 
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from math import inf
 from typing import Final
 
+from remit.clock import utc_text
 from remit.core.errors import RemitError
 from remit.core.names import Principal, Subject, Word
 from remit.core.patterns import NamespacePattern
@@ -18,18 +20,22 @@ from remit.engine.diff.access_regions import AccessRegions, Permission
 from remit.engine.diff.change import ChangedNamespaces, Direction
 from remit.engine.snapshot import Snapshot
 
+MOST_MOMENTS: Final = 64
+"""Times at which rights of a change or of its granter end: each is compared by itself."""
 _SHOWN: Final = 3
 """Subjects and patterns named in a text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Escalation:
-    """All of `subjects` would gain all of `permissions` everywhere in `where`, and the granter holds none of that."""
+    """The change gives all of `subjects` all of `permissions` everywhere in `where`, and the granter holds none of that."""
 
     subjects: tuple[Subject, ...]
     """Principals, and groups: a group stands for whoever joins it."""
     permissions: tuple[Permission, ...]
     where: ChangedNamespaces
+    from_us: int = 0
+    """From when on the granter does not hold it, microseconds since the Unix epoch; 0 for now."""
 
     @property
     def text(self) -> str:
@@ -40,50 +46,188 @@ class Escalation:
         what = _listed(f"{kind} {'|'.join(names)}" for kind, names in actions.items())
         places = [f"`{piece}`" for piece in self.where.namespaces]
         where = _listed([*places, *(["the tenant itself"] if self.where.tenant_itself else [])])
-        return f"{who} would gain {what} in {where}"
+        when = f" after {utc_text(self.from_us)}" if self.from_us else ""
+        return f"{who} would gain {what} in {where}{when}"
 
 
 class TooManyWaysError(RemitError):
-    """The subjects of a change hold more different things than may be compared."""
+    """A change gives too many different things, or at too many different times, to be compared."""
 
 
 def escalations(
-    before: Snapshot, after: Snapshot, changed: Iterable[Link], granter: Principal, most: float = inf
+    before: Snapshot,
+    after: Snapshot,
+    added: Iterable[Link],
+    removed: Iterable[Link],
+    granter: Principal | None,
+    *,
+    now_us: int = 0,
+    most: float = inf,
 ) -> tuple[Escalation, ...]:
-    """All that somebody gains from `before` to `after` and the granter does not hold in `before`: exact and complete.
+    """All that a change gives and the granter does not hold: exact and complete. Without a granter, all that it gives.
 
-    `changed` are the g rows that only one of the two has. Neither may have a cycle; in all but g rows they must be equal.
-    Where the granter may GRANT_ANY, nobody gains too much. Raises TooManyDiagramsError, as a diff does, and TooManyWaysError
-    if the subjects hold more than `most` different things before and after.
+    - A row gives what a principal without other rows may do by it, at each time until it ends. The granter must hold that in
+      `before`, now and at that time: rows that have ended by then count for neither of them.
+    - A removed row gives what somebody gains because it led to a deny; a row that lets somebody onto the access list, all
+      that this one may do then. The granter must hold that for as long.
+
+    `added` and `removed` are the g rows that only one of the two has; a row that is granted anew with another end is in both.
+    Neither may have a cycle; in all but g rows they must be equal. Where the granter may GRANT_ANY, nothing is too much.
+    Raises TooManyDiagramsError, as a diff does, and TooManyWaysError if more than `most` different things are given, or at more
+    than `MOST_MOMENTS` different times.
     """
-    factory = DiagramFactory()
-    changed = tuple(changed)
-    old = AccessRegions(factory, before)
-    new = AccessRegions(factory, after, old.permission_rows)
-    free = _free(factory, old, granter)
-    if free is factory.all:
+    added = tuple(added)
+    again = {_key(link) for link in added}
+    change = _Change(
+        before, after, added, tuple(each for each in removed if _key(each) not in again), granter=granter, now_us=now_us
+    )
+    if change.free is change.factory.all:
         return ()
-    # A row that is removed leads on by rows that stay, or that are removed too and stand for themselves.
-    changing = frozenset().union(*(new.held(link.holds) for link in changed))
-    found: defaultdict[tuple[Direction, Region, Permission], list[Principal]] = defaultdict(list)
-    ways = _alike(old, new, affected(before, after, changed))
+    found: _Found = defaultdict(list)
+    change.find_given(found, most)
+    change.find_lifted(found, most)
+    change.find_admitted(found)
+    return change.escalations(found)
+
+
+_Found = defaultdict[tuple[int, Region, Permission], list[Subject]]
+"""Subjects by time, place and permission."""
+
+
+class _Change:
+    """What one change gives beyond its granter."""
+
+    def __init__(
+        self,
+        before: Snapshot,
+        after: Snapshot,
+        added: Sequence[Link],
+        removed: Sequence[Link],
+        *,
+        granter: Principal | None,
+        now_us: int,
+    ) -> None:
+        """`removed` are the rows that are not granted anew."""
+        self.factory = factory = DiagramFactory()
+        self._before, self._after, self._added, self._removed = before, after, added, removed
+        self._granter, self._now_us = granter, now_us
+        self._old = AccessRegions(factory, before)
+        own = _reached_links(before, () if granter is None else (granter,))
+        given = _reached_links(after, {link.holds for link in added})
+        ends = {link.expires_us for link in (*own, *given) if link.expires_us > now_us}
+        if len(ends) >= MOST_MOMENTS:
+            raise TooManyWaysError(f"the rights of the rows and of the granter end at {len(ends):,} different times")
+        self._moments = (now_us, *sorted(ends))
+        self._holders = [self._regions(before, own, moment) for moment in self._moments]
+        self._givers = [self._regions(after, given, moment) for moment in self._moments]
+        self.free = factory.none if granter is None else _free(factory, self._holders[0], granter)
+
+    def _regions(self, snapshot: Snapshot, links: Iterable[Link], moment_us: int) -> AccessRegions:
+        """What the policy allows, as far as these rows lead, once the rows that end by then have ended."""
+        ended = [link for link in links if 0 < link.expires_us <= moment_us]
+        left = snapshot.changed("", (), ended) if ended else snapshot
+        return AccessRegions(self.factory, left, self._old.permission_rows)
+
+    def _beyond(self, region: Region, permission: Permission, moment: int) -> Region:
+        """The part of the region in which the granter does not hold the permission at that moment, or now."""
+        beyond = self.factory.without(region, self.free)
+        if self._granter is None or beyond is self.factory.none:
+            return beyond
+        held = self.factory.intersection(
+            self._old.allows(self._granter, permission), self._holders[moment].allows(self._granter, permission)
+        )
+        return self.factory.without(beyond, held)
+
+    def find_given(self, found: _Found, most: float) -> None:
+        """What the added rows give, each by itself."""
+        ways: defaultdict[tuple[Subject, str, int], list[Link]] = defaultdict(list)
+        for link in self._added:
+            ways[link.holds, link.scope.text, self._lasts(link.expires_us)].append(link)
+        _require_few(ways, most)
+        for (holds, _, last), alike in ways.items():
+            members = [link.member for link in alike if not link.member.startswith("role:")]
+            missing: dict[Permission, Region] = {}
+            for moment in range(last + 1):
+                giver = self._givers[moment]
+                for permission in giver.held(holds):
+                    with naming(holds, permission):
+                        region = self._beyond(giver.through(alike[0], permission), permission, moment)
+                        region = self.factory.without(region, missing.get(permission, self.factory.none))
+                        if not self.factory.is_empty(region):
+                            missing[permission] = self.factory.union(missing.get(permission, self.factory.none), region)
+                            found[self._moments[moment] if moment else 0, region, permission] += members
+
+    def find_lifted(self, found: _Found, most: float) -> None:
+        """What somebody gains because rows are removed that led to a deny."""
+        if not self._removed:
+            return
+        left = self._before.changed("", (), self._removed)
+        new = AccessRegions(self.factory, left, self._old.permission_rows)
+        changing = frozenset().union(*(self._old.held(link.holds) for link in self._removed))
+        ways = _alike(self._old, new, affected(self._before, left, self._removed))
+        _require_few(ways, most)
+        for alike in ways:
+            for permission in (self._old.held(alike[0]) | new.held(alike[0])) & changing:
+                with naming(alike[0], permission):
+                    gained = _gained(self.factory, self._old, new, alike[0], permission)
+                    self._add(found, alike, gained, permission, len(self._moments) - 1)
+
+    def find_admitted(self, found: _Found) -> None:
+        """What whoever comes onto the access list may do then."""
+        new, last = self._givers[0], max((self._lasts(link.expires_us) for link in self._added), default=0)
+        for alike in _alike(self._old, new, affected(self._before, self._after, self._added)):
+            if new.admits(alike[0]) and not self._old.admits(alike[0]):
+                for permission in new.held(alike[0]):
+                    with naming(alike[0], permission):
+                        self._add(found, alike, new.given(alike[0], permission), permission, last)
+
+    def _add(
+        self, found: _Found, subjects: Sequence[Subject], region: Region, permission: Permission, moment: int
+    ) -> None:
+        now = self._beyond(region, permission, 0)
+        later = self.factory.without(self._beyond(region, permission, moment), now)
+        for from_us, beyond in ((0, now), (self._moments[moment], later)):
+            if not self.factory.is_empty(beyond):
+                found[from_us, beyond, permission] += subjects
+
+    def _lasts(self, expires_us: int) -> int:
+        """The number of the last moment at which a row with this end counts."""
+        return len(self._moments) - 1 if not expires_us else max(bisect_left(self._moments, expires_us) - 1, 0)
+
+    def escalations(self, found: _Found) -> tuple[Escalation, ...]:
+        by_time: defaultdict[int, dict[tuple[Direction, Region, Permission], list[Principal]]] = defaultdict(dict)
+        for (from_us, region, permission), subjects in found.items():
+            by_time[from_us][Direction.GAIN, region, permission] = [Principal(each) for each in dict.fromkeys(subjects)]
+        return tuple(
+            Escalation(tuple(map(Subject, subjects)), permissions, where, from_us)
+            for from_us, alike in sorted(by_time.items())
+            for _, subjects, permissions, where in sorted(
+                grouped(self.factory, alike), key=lambda each: (each[1], each[2])
+            )
+        )
+
+
+def _key(link: Link) -> tuple[str, str, str]:
+    return link.member, link.holds, link.scope.text
+
+
+def _reached_links(snapshot: Snapshot, subjects: Iterable[str]) -> Collection[Link]:
+    """The g rows that lead on from these subjects, each once."""
+    found: dict[int, Link] = {}
+    reached = set(subjects)
+    waiting = list(reached)
+    while waiting:
+        for link in snapshot.graph.links_of(waiting.pop()):
+            found[id(link)] = link
+            if link.holds not in reached:
+                reached.add(link.holds)
+                waiting.append(link.holds)
+    return found.values()
+
+
+def _require_few(ways: Sized, most: float) -> None:
     if len(ways) > most:
         raise TooManyWaysError(f"the rows give rights in {len(ways):,} different ways")
-    for alike in ways:
-        subject = alike[0]
-        held = old.held(subject) | new.held(subject)
-        for permission in held & changing if old.admits(subject) == new.admits(subject) else held:
-            with naming(subject, permission):
-                gained = _gained(factory, old, new, subject, permission)
-                if gained is factory.none:
-                    continue
-                beyond = factory.without(gained, factory.union(free, old.allows(granter, permission)))
-                if not factory.is_empty(beyond):
-                    found[Direction.GAIN, beyond, permission] += map(Principal, alike)
-    return tuple(
-        Escalation(tuple(map(Subject, subjects)), permissions, where)
-        for _, subjects, permissions, where in sorted(grouped(factory, found), key=lambda each: (each[1], each[2]))
-    )
 
 
 def affected(before: Snapshot, after: Snapshot, changed: Iterable[Link]) -> frozenset[Subject]:

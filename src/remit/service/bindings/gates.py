@@ -60,11 +60,11 @@ class BindingGates:
             raise NoBindingsError(f"{tenant}/tenant.yaml has no `runtime`: nothing may be granted at run time")
         return snapshot
 
-    def sound(self, work: BindingWork, now_us: int, before: Snapshot) -> Snapshot:
+    def sound(self, work: BindingWork, before: Snapshot) -> Snapshot:
         """The next policy. Raises BindingRefusedError if the files do not open a row, or the rows do not fit together."""
         ceiling = Ceiling(before.policy)
         for row in work.granted:
-            if why := ceiling.refusal(row, now_us):
+            if why := ceiling.refusal(row, work.now_us):
                 raise BindingRefusedError(f"{RowKey.of(row).text}: {why}")
         after = before.changed("", work.added, [*work.gone, *work.past])
         ending = (each.row for each in work.ending if RowKey.of(each.row) not in work.removed)
@@ -83,7 +83,7 @@ class BindingGates:
             if len(scopes) > _MOST_SCOPES:
                 raise BindingRefusedError(f"the rows have {len(scopes):,} scopes: expected at most {_MOST_SCOPES:,}")
         asked: dict[Question, Word] = {}
-        for action, links in ((GRANT, work.added), (REVOKE, work.only_removed)):
+        for action, links in ((GRANT, work.added), (REVOKE, [*work.only_removed, *work.shortened])):
             for scope in {link.scope.text: link.scope for link in links}.values():
                 asked[binding_question(before, granter, action, scope)] = action
         serving = self.snapshot(before.tenant)
@@ -103,8 +103,8 @@ class BindingGates:
     def require(
         self, granter: Principal, work: BindingWork, before: Snapshot, after: Snapshot, terms: CallTerms
     ) -> None:
-        """Raises BindingRefusedError unless the granter may make the change, holds all that somebody gains, and all tests
-        hold that must."""
+        """Raises BindingRefusedError unless the granter may make the change, holds all that it gives for as long as it gives
+        it, and all tests hold that must."""
         try:
             self._require_granter(granter, work, before, terms)
             self._require_within(granter, work, before, after)
@@ -117,14 +117,13 @@ class BindingGates:
             ) from error
 
     def _require_within(self, granter: Principal, work: BindingWork, before: Snapshot, after: Snapshot) -> None:
-        """Raises BindingRefusedError if somebody would gain what the granter does not hold, or a test would fail."""
-        changed = [*work.added, *work.gone]
-        beyond = escalations(before, after, changed, granter, _MOST_WAYS)
+        """Raises BindingRefusedError if the change gives what the granter does not hold, or a test would fail."""
+        beyond = escalations(before, after, work.added, work.gone, granter, now_us=work.now_us, most=_MOST_WAYS)
         if beyond:
             texts = "; ".join(each.text for each in beyond[:_SHOWN])
             more = f" and {len(beyond) - _SHOWN} more" if len(beyond) > _SHOWN else ""
             raise BindingRefusedError(f"{texts}{more}, which `{granter}` does not hold")
-        who = frozenset(Principal(each) for each in affected(before, after, changed))
+        who = frozenset(Principal(each) for each in affected(before, after, [*work.added, *work.gone]))
         failures = always_failures(after, self._cases.of(before.tenant), who)
         if failures:
             texts = "; ".join(str(each.diagnostic) for each in failures[:_SHOWN])

@@ -104,7 +104,7 @@ class BindingImports:
         work, already = _work_of_import(request, state_before, before)
         if not work.granted and not work.removed:
             return ImportOutcome(newest, already=already)
-        after = self._gates.sound(work, state_before.now_us, before)
+        after = self._gates.sound(work, before)
         self._gates.require(request.granter, work, before, after, terms)
         del after
         change = work.change(request.granter, request.reason)
@@ -153,7 +153,7 @@ def _work_of_import(request: BindingImport, state_before: BindingState, before: 
         removed |= {key: require_as_granted(served, key, known.get(key)) for key in sorted(others)}
     added = [row.link(request.tenant, seq) for row in granted]
     ending = (each for each in known.values() if each.row.expires_us is not None)
-    return BindingWork(granted, added, removed, ended, ending), already
+    return BindingWork(now_us, granted, added, removed, ended, ending), already
 
 
 def _repeated_import(made: PolicyChange, request: BindingImport) -> ImportOutcome:

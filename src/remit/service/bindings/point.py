@@ -143,7 +143,7 @@ class BindingPoint:
         work = _work_of(request, write, before)
         if not work.granted and not work.removed:
             return BindingOutcome(newest, tuple(work.already))
-        after = self._gates.sound(work, write.now_us, before)
+        after = self._gates.sound(work, before)
         self._gates.require(request.granter, work, before, after, terms)
         if request.dry_run:
             try:
@@ -192,7 +192,7 @@ def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> B
             removed[key] = links[key]
         granted.append(row)
     added = tuple(row.link(request.tenant, write.head.seq + 1) for row in granted)
-    return BindingWork(tuple(granted), added, removed, past, write.ending(), tuple(already))
+    return BindingWork(write.now_us, tuple(granted), added, removed, past, write.ending(), tuple(already))
 
 
 def _require_state(request: BindingRequest, current: Mapping[RowKey, GrantedRow]) -> None:

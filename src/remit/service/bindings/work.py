@@ -1,6 +1,7 @@
 """What a change does to the rows of run time that are in force."""
 
 from collections.abc import Iterable, Sequence
+from math import inf
 from typing import NamedTuple
 
 from remit.clock import now_us
@@ -15,6 +16,8 @@ from remit.service.runtime_links import RuntimeLinks
 class BindingWork(NamedTuple):
     """What a change adds to the rows that are in force, and what it takes away."""
 
+    now_us: int
+    """By the clock of the store."""
     granted: Sequence[RuntimeRow]
     added: Sequence[Link]
     removed: dict[RowKey, Link | None]
@@ -29,6 +32,13 @@ class BindingWork(NamedTuple):
     def only_removed(self) -> list[Link]:
         again = {RowKey.of(row) for row in self.granted}
         return [link for key, link in self.removed.items() if link is not None and key not in again]
+
+    @property
+    def shortened(self) -> list[Link]:
+        """Rows that are granted anew and end sooner than before."""
+        ends = {RowKey.of(row): row.expires_us or inf for row in self.granted if self.removed}
+        pairs = ((link, ends.get(key, inf)) for key, link in self.removed.items() if link is not None)
+        return [link for link, end_us in pairs if end_us < (link.expires_us or inf)]
 
     @property
     def only_removed_keys(self) -> list[RowKey]:
