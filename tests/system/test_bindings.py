@@ -442,3 +442,17 @@ def test_workers_serve_rows_of_run_time(local: Fleet, tmp_path: Path) -> None:
         for _ in range(8):
             with server.client() as client:
                 assert views(client, "user:zoe", at_least=position)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_change_serves_on_its_own_node_before_the_next_poll(local: Fleet, tmp_path: Path, workers: int) -> None:
+    url, _ = local
+    # Longer than the test may take.
+    poll = "--policy-poll-s", "600"
+    with node(tmp_path, url, "one", "--workers", str(workers), *poll) as server, server.client() as client:
+        client.change_bindings("acme", [ZOE], granter=ALICE)
+        soon(lambda: views(client, "user:zoe"))
+        client.change_bindings("acme", revokes=[ZOE], granter=ALICE)
+        soon(lambda: not views(client, "user:zoe"))
+        client.import_bindings("acme", [ZOE], granter=ALICE)
+        soon(lambda: views(client, "user:zoe"))

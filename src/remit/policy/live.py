@@ -111,6 +111,11 @@ class LivePolicies:
             self._passed.pop(tenant, None)
             self._notify()
 
+    def ask_for_news(self) -> None:
+        """Makes this node pull from the policy store now, whenever its next poll is. Returns at once."""
+        if self.wanted is not None:
+            self.wanted()
+
     def wake(self) -> None:
         """Wakes threads that wait for a change, so that they check if they still need to."""
         with self._changed:
@@ -181,8 +186,7 @@ class LivePolicies:
             waiter.look()
             self._waiters.add(waiter)
         try:
-            if self.wanted is not None:
-                self.wanted()
+            self.ask_for_news()
             with self._changed:
                 self._changed.wait_for(lambda: waiter.snapshot or waiter.error, wait_s)
         finally:

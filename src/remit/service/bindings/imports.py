@@ -115,6 +115,7 @@ class BindingImports:
             if write.head != state_before.head:
                 return None
             head = write.commit(change, terms.origin.caller, request.request_id)
+        self._live.ask_for_news()
         position = position_of(tenant, head)
         self._records.add(terms, position, request.granter, request.reason, imported=granted, removed=revoked)
         return ImportOutcome(position, granted, revoked, already)

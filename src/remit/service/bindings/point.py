@@ -101,6 +101,7 @@ class BindingPoint:
                     outcome = None
             if outcome is not None:
                 if outcome.made is not None:
+                    self._live.ask_for_news()
                     self._records.add(
                         terms,
                         outcome.position,
