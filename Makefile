@@ -18,7 +18,7 @@ setup: $(VENV)/ready ## A virtual environment with the locked dependencies and r
 $(VENV)/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; v >= (3, 11) or sys.exit("needs Python 3.11 or newer, \
 	`$(PYTHON)` is %d.%d: make $(or $(MAKECMDGOALS),setup) PYTHON=python3.12" % v)'
-	@echo "installing remit and what it needs into $(VENV) (half a minute)"
+	@echo "installing remit and what it needs into $(VENV) (one to two minutes)"
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
@@ -43,6 +43,7 @@ serve: setup ## Serve the example company on 127.0.0.1:9090, and its console on 
 test again long quick test-pythons: export PYTHONDONTWRITEBYTECODE =
 # They mostly wait for a disk or for a clock: four at a time, also on two cores.
 test: setup lint ## Everything that must hold: formatting, lint, types, imports, the example policies, all tests
+	tests/browser/install
 	$(BIN)/remit test policies
 	$(BIN)/python -m pytest -n 4 --dist worksteal
 

@@ -17,7 +17,7 @@ from remit.pytest_plugin import plugin
 
 ROOT = Path(__file__).parent.parent
 VERSION = "{}.{}".format(*sys.version_info)
-# A project of its own: the real one takes half a minute to install.
+# A project of its own: the real one takes a minute or two to install.
 PYPROJECT = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
 BACKEND = """
 import zipfile
@@ -108,7 +108,7 @@ def test_incomplete_environment_is_rebuilt_once(checkout: Path, python310: Path)
     old = leave_old(checkout, python310, ready=False)
     first = make(checkout, "setup", f"PYTHON={sys.executable}")
     assert 0 == first.returncode, first.stderr
-    assert "installing remit and what it needs into .venv (half a minute)\n" in first.stdout
+    assert "installing remit and what it needs into .venv (one to two minutes)\n" in first.stdout
     assert VERSION == version_of(checkout)
     assert not old.exists()
 

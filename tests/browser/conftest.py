@@ -2,7 +2,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from support.browser import ROOT, Tab, need_browser, started
+from support.browser import ROOT, Tab, started
 from support.console import ConsoleProcess, example_paths, example_server
 
 from remit.console.pages import PAGES
@@ -19,7 +19,6 @@ def console(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dic
 
 @pytest.fixture(scope="session")
 def tab(console: tuple[str, dict[str, list[str]]]) -> Iterator[Tab]:
-    need_browser()
     subprocess.run([ROOT / "tests/javascript/install"], check=True, timeout=300)
     with started() as driver:
         yield Tab(driver, console[0])

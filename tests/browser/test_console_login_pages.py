@@ -4,14 +4,13 @@ import subprocess
 from pathlib import Path
 
 from selenium.webdriver.common.by import By
-from support.browser import ROOT, Tab, need_browser, started
+from support.browser import ROOT, Tab, started
 from support.console import ConsoleProcess
 from support.console_login import world_of_people
 from support.server import until
 
 
 def test_person_logs_in_and_out(tmp_path: Path) -> None:
-    need_browser()
     subprocess.run([ROOT / "tests/javascript/install"], check=True, timeout=300)
     with world_of_people(tmp_path, "") as world:
         url, flags = world.console_flags("127.0.0.1")

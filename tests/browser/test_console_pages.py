@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from support.browser import Tab, need_browser, started
+from support.browser import Tab, started
 from support.server import until
 
 THEMES = ("light", "dark")
@@ -96,7 +96,6 @@ def test_keyboard_reaches_and_leaves_everything(tab: Tab, console: Console, page
 
 @pytest.fixture(scope="module")
 def scriptless(console: Console) -> Iterator[Tab]:
-    need_browser()
     with started(script=False) as driver:
         yield Tab(driver, console[0])
 

@@ -20,28 +20,22 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
 
-def found() -> tuple[str, str] | None:
-    """The browser and its driver, if both are installed."""
+def programs() -> tuple[str, str]:
+    """The browser and its driver. Where they are not installed, the test fails: none is skipped."""
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     driver = shutil.which("chromedriver")
-    return (browser, driver) if browser and driver else None
-
-
-def need_browser() -> None:
-    """Skips where no browser is installed, but not in CI."""
-    if found() is None:
-        assert not os.environ.get("CI"), "CI needs Chromium and its driver: apt-get install chromium chromium-driver"
-        pytest.skip("no Chromium with chromedriver is installed: apt-get install chromium chromium-driver")
+    if not browser or not driver:
+        pytest.fail("needs Chromium and its chromedriver: tests/browser/install")
+    return browser, driver
 
 
 @contextmanager
 def started(*, script: bool = True, any_certificate: bool = False) -> Iterator[webdriver.Chrome]:
     """The browser. It finds no host but 127.0.0.1, and keeps a log of what it asked for."""
-    programs = found()
-    assert programs is not None
+    browser, driver_program = programs()
     os.environ["SE_OFFLINE"] = "true"
     options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
+    options.binary_location = browser
     for each in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "disable-gpu", "force-color-profile=srgb"):
         options.add_argument(f"--{each}")
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
@@ -51,7 +45,7 @@ def started(*, script: bool = True, any_certificate: bool = False) -> Iterator[w
     options.accept_insecure_certs = any_certificate
     if not script:
         options.add_experimental_option("prefs", {"profile.managed_default_content_settings.javascript": 2})
-    driver = webdriver.Chrome(options, Service(programs[1]))
+    driver = webdriver.Chrome(options, Service(driver_program))
     try:
         yield driver
     finally:

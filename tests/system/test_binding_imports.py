@@ -254,7 +254,8 @@ def test_a_stream_that_breaks_gives_its_place_back_and_imports_nothing(local: Fl
     with node(tmp_path, url) as server, server.client() as client:
         with grpc.insecure_channel(server.target) as channel:
             call = binding_service_pb2_grpc.BindingServiceStub(channel).ImportBindings.future(until_broken())
-            until(lambda: _is_crowded(client), "the import that waits for rows has the place")
+            # An import that asks whether the place is taken would take it.
+            until(lambda: server.metric("remit_calls_in_flight", calls="imports") == 1, "the import waits for rows")
             call.cancel()
         broken.set()
         until(lambda: not _is_crowded(client), "the place is free again")

@@ -52,7 +52,7 @@ def test_hangup_drains_as_sigterm_does(serve: Callable[..., Server], untested: P
         load.until_acknowledged(200)
         for pid in (*server.children(), server.pid):
             os.kill(pid, signal.SIGHUP)
-        assert 0 == server.exit_code()
+        assert 0 == server.exit_code(), server.log_text()
         load.join()
     assert set() == load.acknowledged - decision_ids(server.folder)
     assert 0 == server.wait_for("audit drained")["unwritten"]
