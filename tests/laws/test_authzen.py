@@ -103,7 +103,8 @@ def naive(request: Any) -> tuple[str, str, str, str] | None:
     if subject["type"] not in SUBJECT_TYPES or " " in subject["id"] + action["name"] + resource["type"]:
         return None
     kind = {"record": "RECORD", "file": "RECORD", "board": "BOARD"}.get(resource["type"], resource["type"])
-    name, namespace = _action(action, resource["type"]), _namespace(kind, resource)
+    name = _action(action, resource["type"])
+    namespace = _namespace(kind, resource, known=name in {"VIEW", "EDIT", "SHRED", "BURN"})
     if name is None or namespace is None or (kind == "BOARD" and namespace and name in {"VIEW", "EDIT"}):
         return None
     return f"{SUBJECT_TYPES[subject['type']]}:{subject['id']}", name, kind, namespace
@@ -118,13 +119,14 @@ def _action(action: Any, resource_type: str) -> str | None:
     return {"can_read": "VIEW"}.get(name, name)
 
 
-def _namespace(kind: str, resource: Any) -> str | None:
+def _namespace(kind: str, resource: Any, *, known: bool) -> str | None:
+    """`known` means that the kind has the action: an unknown one is denied wherever the resource is."""
     if kind == "NAMESPACE":
         return str(resource["id"])
     properties = resource.get("properties") or {}
     said = properties.get({"record": "status", "file": "nowhere"}.get(resource["type"], "namespace"))
     if said is None:
-        return (CATALOGUE.get(resource["id"]) or None) if kind == "RECORD" else ""
+        return (CATALOGUE.get(resource["id"]) or (None if known else "")) if kind == "RECORD" else ""
     if isinstance(said, list) or said in {"", "NO"}:
         return None
     if resource["type"] == "record":

@@ -17,6 +17,7 @@ from unit.cli.test_cases_over_cli import CliFace
 from remit import wire
 from remit.client import Client, DecisionUnavailable
 from remit.clock import now_us
+from remit.core.authzen import NAMESPACE_KIND
 from remit.core.names import Tenant
 from remit.core.namespace_set import NamespaceSet
 from remit.core.policy import ResourceType
@@ -48,11 +49,16 @@ class RemoteFace(EngineFace):
         return refused
 
     def access(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
-        """By Check, BatchCheck, Explain and ListMatrix, which must agree; the rule is Explain's."""
+        """By Check, BatchCheck, Explain, ListMatrix and over HTTP an evaluation of AuthZEN, which must agree; the rule is
+        Explain's."""
         question = access.Question(principal=principal, action=action, kind=kind, namespace=namespace)
         check = access.CheckRequest(tenant=tenant, question=question)
         batch = access.BatchCheckRequest(tenant=tenant, questions=[question])
         told = self._explained(check, batch, access.ExplainRequest(tenant=tenant, question=question))
+        if isinstance(self._client, HttpApi) and kind != NAMESPACE_KIND:
+            assert told[: 1 if told[0] == "malformed" else 2] == self._evaluated(
+                principal, action, kind, namespace, tenant
+            )
         if len(told) == len(("effect", "reason", "rule")) and not told[1].startswith(("UNKNOWN_", "WRONG_")):
             people = search.PrincipalRows(namespace=namespace, principals=[principal])
             matrix = search.ListMatrixRequest(tenant=tenant, principals=people, kinds=[kind], actions=[action])
@@ -171,6 +177,21 @@ class RemoteFace(EngineFace):
 
         return seen_both_ways(see)
 
+    def _evaluated(self, principal: str, action: str, kind: str, namespace: str, tenant: str) -> Sequence[str]:
+        """The answer of AuthZEN to the same question."""
+        assert isinstance(self._client, HttpApi)
+        subject_type, _, subject_id = principal.partition(":")
+        body = {
+            "subject": {"type": subject_type, "id": subject_id},
+            "action": {"name": action},
+            "resource": {"type": kind, "id": "", "properties": {"namespace": namespace or None}},
+        }
+        response = self._client.http.post(f"/tenants/{tenant}/access/v1/evaluation", json=body)
+        if response.status_code != 200:
+            return [{400: "malformed", 404: "malformed", 503: "unavailable"}[response.status_code]]
+        answer = response.json()
+        return ["allow" if answer["decision"] else "deny", answer["context"]["reason"]]
+
     def _explained(self, check: Any, batch: Any, explain: Any) -> Sequence[str]:
         def decided(response: Any) -> Sequence[str]:
             return [wire.EFFECT_OF[response.decision.effect], wire.REASON_OF[response.decision.reason]]
@@ -234,7 +255,7 @@ def _anywhere(told: str) -> bool:
 
 @pytest.fixture(params=["client", "command line", "HTTP in protobuf", "HTTP in JSON"])
 def face(request: pytest.FixtureRequest, untested: Path, tmp_path: Path) -> Iterator[Face]:
-    with both_ways(tmp_path, untested) as (node, server, web), ExitStack() as stack:
+    with both_ways(tmp_path, untested, authzen=True) as (node, server, web), ExitStack() as stack:
         target = f"127.0.0.1:{server.port}"
         match request.param:
             case "HTTP in protobuf":

@@ -202,7 +202,7 @@ def subject_search(entities: Entities, place: PlaceInSearch, snapshot: Snapshot 
     principal_type = mapping.principal_type(entities.subject_type)
     action = named("action.name", parse_action, mapping.action(entities))
     kind = _kind(entities, mapping)
-    namespace = _namespace(entities, language)
+    namespace = _namespace(entities, language, action)
     if not principal_type or namespace is None:
         return FindsNothing(QuestionType.PRINCIPALS, ("", action, kind, namespace or ""))
     return SubjectsAllowed(PrincipalsFor(action, kind, namespace), principal_type, place)
@@ -240,10 +240,11 @@ def _kind(entities: Entities, mapping: AuthzenMapping) -> Word:
     return named("resource.type", parse_kind, mapping.type_of(entities.resource_type).kind)
 
 
-def _namespace(entities: Entities, language: _Language) -> Namespace | None:
+def _namespace(entities: Entities, language: _Language, action: Word | None = None) -> Namespace | None:
     """None for a resource that the catalogue does not have."""
+    mapping, vocabulary = language
     try:
-        return named("resource", optional_namespace, language.mapping.namespace(entities, language.vocabulary))
+        return named("resource", optional_namespace, mapping.namespace(entities, vocabulary, action))
     except UnknownResourceError:
         return None
 

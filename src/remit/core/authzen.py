@@ -232,8 +232,11 @@ class AuthzenMapping:
         names = {*own, *self.actions, *words}
         return sorted(name for name in names if self._words(resource_type, name) & set(words))
 
-    def namespace(self, entities: Entities, vocabulary: Vocabulary) -> str:
-        """Raises UnknownResourceError, and MalformedQuestionError if a property is none of a namespace."""
+    def namespace(self, entities: Entities, vocabulary: Vocabulary, action: str | None = None) -> str:
+        """The namespace of the resource; '' if it has none, or needs none because its kind has no such `action`.
+
+        Raises UnknownResourceError, and MalformedQuestionError if a property is none of a namespace.
+        """
         mapped = self.types.get(entities.resource_type)
         kind_name = entities.resource_type if mapped is None else mapped.kind
         if mapped is None and kind_name != NAMESPACE_KIND:
@@ -251,10 +254,13 @@ class AuthzenMapping:
         if kind is None or not kind.namespaced:
             return ""
         catalogue = self.catalogue.get(kind.name)
-        if catalogue is None:
-            raise violation(missing or "resource.id", f"is missing: kind `{kind.name}` lives in namespaces")
-        found = catalogue.namespaces.get(entities.resource_id)
+        found = None if catalogue is None else catalogue.namespaces.get(entities.resource_id)
         if found is None:
+            if action is not None and action not in kind.actions:
+                # As in `Snapshot.decide`, an unknown action is the first reason.
+                return ""
+            if catalogue is None:
+                raise violation(missing or "resource.id", f"is missing: kind `{kind.name}` lives in namespaces")
             lacking = f"`{missing}` is missing, and " if missing else ""
             raise UnknownResourceError(f"{lacking}the catalogue has no {kind.name} `{quote(entities.resource_id)}`")
         return found
@@ -304,7 +310,7 @@ def question_of(
     principal = mapping.principal(entities)
     action = mapping.action(entities)
     kind = entities.resource_type if mapped is None else mapped.kind
-    namespace = mapping.namespace(entities, vocabulary)
+    namespace = mapping.namespace(entities, vocabulary, action)
     try:
         question = parse(principal, action, kind, namespace)
     except MalformedQuestionError as error:
