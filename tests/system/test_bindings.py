@@ -2,6 +2,8 @@
 
 import json
 import re
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +24,7 @@ from remit.fleet.store import Draft, PolicyStore
 ALICE, BERT = "user:alice", "user:bert"
 ZOE = RuntimeBinding("user:zoe", "role:viewer", "a.**")
 SUSPENDED = RuntimeBinding("user:eve", "group:suspended")
+UNRECORDED = Path(__file__).parents[1] / "support" / "launcher_unrecorded.py"
 Fleet = tuple[str, PolicyStore]
 
 
@@ -242,6 +245,31 @@ def test_expectations_and_repeated_requests(local: Fleet, tmp_path: Path) -> Non
         with pytest.raises(DecisionUnavailable, match="has the request id `r-2`, and is another change"):
             client.change_bindings("acme", revokes=[ZOE], granter=ALICE, request_id="r-2")
         assert gone.position == client.change_bindings("acme", [], [ann], granter=ALICE, request_id="r-2").position
+
+
+@pytest.mark.parametrize("imports", [False, True])
+def test_a_change_whose_server_dies_before_the_record_is_recorded_when_it_is_sent_again(
+    local: Fleet, tmp_path: Path, imports: bool
+) -> None:
+    url, store = local
+
+    def change(client: Client) -> str:
+        send = client.import_bindings if imports else client.change_bindings
+        return send("acme", [ZOE], granter=ALICE, reason="the move", request_id="r-1").position
+
+    server = Server(tmp_path, "--policy-store", url, policies=None, launcher=(sys.executable, str(UNRECORDED)))
+    with server, server.client(timeout_s=2.0) as client:
+        with pytest.raises(DecisionUnavailable):
+            change(client)
+        assert -signal.SIGKILL == server.exit_code()
+    assert 2 == store.bindings(Tenant("acme"))[0].seq
+    with Server(tmp_path, "--policy-store", url, policies=None) as server, server.client() as client:
+        position = change(client)
+        with server.store() as audit:
+            (found,) = audit.lifecycle(type_="BINDINGS_CHANGED")
+    rows = {"imported": 1, "removed": 0} if imports else {"granted": ["user:zoe role:viewer a.**"], "revoked": []}
+    named = {"caller": "anonymous", "granter": ALICE, "position": position, "reason": "the move", "repeated": True}
+    assert named | rows == json.loads(found.detail)
 
 
 def test_nobody_passes_on_for_longer_what_another_granted_for_a_while(local: Fleet, tmp_path: Path) -> None:

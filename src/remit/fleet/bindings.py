@@ -63,6 +63,11 @@ class BindingChange(NamedTuple):
         return self.revoked + self.ended
 
     @property
+    def only_revoked(self) -> set[RowKey]:
+        """Rows that were revoked and not granted again."""
+        return {*self.revoked}.difference(map(RowKey.of, self.granted))
+
+    @property
     def body(self) -> str:
         granted, revoked, ended = [_columns(row) for row in self.granted], self.revoked, self.ended
         named = {"granter": self.granter, "reason": self.reason}

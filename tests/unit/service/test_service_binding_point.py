@@ -1,7 +1,7 @@
 """Changes of rows of run time by a node that serves them later, or not at all."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +24,8 @@ from remit.fleet.store import Draft, PolicyStore
 from remit.policy.live import LivePolicies, RevisionNotCurrentError, TenantPolicy, TenantState
 from remit.policy.read.limits import Limits
 from remit.service.bindings.gates import BindingGates
-from remit.service.bindings.imports import BindingImport, BindingImports
-from remit.service.bindings.point import BindingPoint, BindingRequest
+from remit.service.bindings.imports import BindingImport, BindingImports, ImportOutcome
+from remit.service.bindings.point import BindingOutcome, BindingPoint, BindingRequest
 from remit.service.bindings.records import BindingRecords
 from remit.service.decision_point import CallOrigin, CallTerms, DecisionPoint
 from remit.service.errors import BindingRefusedError
@@ -69,6 +69,7 @@ class Node:
         store: PolicyStore,
         content: dict[str, bytes],
         records: NoRecords = NoRecords(),  # noqa: B008 (it never changes)
+        record: Callable[..., None] = lambda *_: None,
     ) -> None:
         store.migrate()
         store.publish(Draft(tree_of(content), "ci"), 0)
@@ -83,7 +84,7 @@ class Node:
         self.serve(self.snapshot)
         point = DecisionPoint("", self.live, records, DecisionIds(), records, 0.0)
         gates = BindingGates(self.journal, self.live, point, Limits())
-        changes = BindingRecords(lambda *_: None)
+        changes = BindingRecords(record)
         self.point = BindingPoint(store, self.live, gates, changes, wait_s=0.0)
         self.imports = BindingImports(store, self.live, gates, changes, wait_s=0.0)
 
@@ -136,6 +137,31 @@ def test_nothing_is_changed_or_refused_without_a_record_of_the_granters_decision
     with pytest.raises(JournalUnavailable, match="no space"):
         node.change(granter, [EVE])
     assert ([], node.snapshot.position) == (store.bindings(ACME)[1], position_of(ACME, store.bindings(ACME)[0]))
+
+
+@pytest.mark.parametrize("imports", [False, True])
+def test_a_change_without_a_record_is_answered_when_the_repeated_request_recorded_it(
+    tmp_path: Path, store: PolicyStore, imports: bool
+) -> None:
+    lost, recorded = [JournalUnavailable("no space")], list[dict[str, object]]()
+
+    def record(type_: str, tenant: str, revision: str, detail: dict[str, object]) -> None:
+        if lost:
+            raise lost.pop()
+        recorded.append(detail)
+
+    node, terms = Node(tmp_path, store, FILES, record=record), CallTerms(CallOrigin("service:test"))
+
+    def change() -> ImportOutcome | BindingOutcome:
+        if imports:
+            rows = {RowKey.of(EVE): EVE}
+            return node.imports.load(BindingImport(ACME, Principal(OLGA), rows, request_id="r-1"), terms)
+        return node.point.change(BindingRequest(ACME, Principal(OLGA), (EVE,), request_id="r-1"), terms)
+
+    with pytest.raises(JournalUnavailable, match=r"the change is made, .* send the request again, .*: no space"):
+        change()
+    assert change().repeated
+    assert [(2, True)] == [(store.bindings(ACME)[0].seq, each["repeated"]) for each in recorded]
 
 
 def test_a_right_to_grant_counts_when_it_serves(tmp_path: Path, store: PolicyStore) -> None:

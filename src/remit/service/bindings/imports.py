@@ -78,7 +78,7 @@ class BindingImports:
         tenant, until_s = request.tenant, time.monotonic() + terms.timeout_s
         while True:
             if request.request_id and (made := self._made(request)) is not None:
-                return _repeated_import(made, request)
+                return self._repeated(made, request, terms)
             before = state(self._store, tenant)
             newest = position_of(tenant, before.head)
             if request.expected is not None and request.expected != newest:
@@ -117,8 +117,23 @@ class BindingImports:
             head = write.commit(change, terms.origin.caller, request.request_id)
         self._live.ask_for_news()
         position = position_of(tenant, head)
-        self._records.add(terms, position, request.granter, request.reason, imported=granted, removed=revoked)
+        self._records.add(terms, position, change, request.request_id, imported=granted, removed=revoked)
         return ImportOutcome(position, granted, revoked, already)
+
+    def _repeated(self, made: PolicyChange, request: BindingImport, terms: CallTerms) -> ImportOutcome:
+        """Rows that were as the import wants them are not in the change."""
+        change, position = BindingChange.parse(made.body), position_of(request.tenant, made.head)
+        same = change.granter == request.granter and all(
+            request.rows.get(RowKey.of(row)) == row for row in change.granted
+        )
+        revoked = change.only_revoked
+        if not same or (revoked and not request.replace) or any(key in request.rows for key in revoked):
+            raise BindingConflictError(
+                f"change {made.seq} has the request id `{request.request_id}`, and is another change"
+            )
+        counts = {"imported": len(change.granted), "removed": len(revoked)}
+        self._records.add(terms, position, change, request.request_id, repeated=True, **counts)
+        return ImportOutcome(position, repeated=True)
 
 
 def _work_of_import(request: BindingImport, state_before: BindingState, before: Snapshot) -> tuple[BindingWork, int]:
@@ -155,16 +170,3 @@ def _work_of_import(request: BindingImport, state_before: BindingState, before: 
     added = [row.link(request.tenant, seq) for row in granted]
     ending = (each for each in known.values() if each.row.expires_us is not None)
     return BindingWork(now_us, granted, added, removed, ended, ending), already
-
-
-def _repeated_import(made: PolicyChange, request: BindingImport) -> ImportOutcome:
-    """Rows that were as the import wants them are not in the change."""
-    change = BindingChange.parse(made.body)
-    same = change.granter == request.granter and all(request.rows.get(RowKey.of(row)) == row for row in change.granted)
-    again = {RowKey.of(row) for row in change.granted}
-    revoked = [key for key in change.revoked if key not in again]
-    if not same or (revoked and not request.replace) or any(key in request.rows for key in revoked):
-        raise BindingConflictError(
-            f"change {made.seq} has the request id `{request.request_id}`, and is another change"
-        )
-    return ImportOutcome(position_of(request.tenant, made.head), repeated=True)

@@ -61,7 +61,7 @@ class BindingOutcome(NamedTuple):
     repeated: bool = False
     """An earlier request of this name made the change."""
     made: BindingChange | None = None
-    """What this request changed; None for nothing."""
+    """What this request changed, now or earlier; None for nothing."""
 
 
 class BindingPoint:
@@ -91,22 +91,23 @@ class BindingPoint:
         while True:
             with self._store.changing(tenant) as write:
                 made = write.made_by(request.request_id) if request.request_id else None
-                if made is not None:
-                    return _repeated(made, request)
                 newest = position_of(tenant, write.head)
-                before = self._before(newest)
+                before = self._before(newest) if made is None else None
                 try:
                     outcome = self._changed(write, request, before, terms) if before is not None else None
                 except NotServedYetError:
                     outcome = None
+            if made is not None:
+                outcome = _repeated(made, request)
             if outcome is not None:
                 if outcome.made is not None:
                     self._live.ask_for_news()
                     self._records.add(
                         terms,
                         outcome.position,
-                        request.granter,
-                        request.reason,
+                        outcome.made,
+                        request.request_id,
+                        repeated=outcome.repeated,
                         granted=[" ".join(RowKey.of(each)) for each in outcome.made.granted],
                         revoked=[" ".join(each) for each in outcome.made.revoked],
                     )
@@ -209,9 +210,9 @@ def _require_state(request: BindingRequest, current: Mapping[RowKey, GrantedRow]
 def _repeated(made: PolicyChange, request: BindingRequest) -> BindingOutcome:
     """Rows that were as the request wants them are not in the change."""
     change = BindingChange.parse(made.body)
-    revoked = {*change.revoked} - {*map(RowKey.of, change.granted)}
-    if change.granter != request.granter or {*change.granted} - {*request.grants} or revoked - {*request.revokes}:
+    other = {*change.granted} - {*request.grants} or change.only_revoked - {*request.revokes}
+    if change.granter != request.granter or other:
         raise BindingConflictError(
             f"change {made.seq} has the request id `{request.request_id}`, and is another change"
         )
-    return BindingOutcome(position_of(request.tenant, made.head), repeated=True)
+    return BindingOutcome(position_of(request.tenant, made.head), repeated=True, made=change)
