@@ -448,3 +448,20 @@ def test_the_commands_list_import_export_and_tell_drift(local: Fleet, tmp_path: 
         assert "unused" == usage["user:n00001", "role:viewer"]
         assert {"used", "unused"} == {usage["user:zoe", holds] for holds in ("role:viewer", "group:team")}
         assert 0 == remit("drift", "acme", "--older-than", "1d", "--target", server.target).returncode
+
+
+def test_drift_calls_a_row_that_denied_used(local: Fleet, tmp_path: Path) -> None:
+    url, _ = local
+    with node(tmp_path, url) as server, server.client() as client:
+        held, suspended = row(1), row(1, scope="", holds="group:suspended")
+        granted = client.change_bindings("acme", [held], granter=ALICE).position
+        assert views(client, "user:n00001", at_least=granted)
+        position = client.change_bindings("acme", [suspended], granter=ALICE).position
+
+        def usage() -> dict[str, str]:
+            told = remit("drift", "acme", "--usage", "--target", server.target).stdout.splitlines()[1:]
+            return {line.split()[2]: line.split()[-1] for line in told}
+
+        assert {"role:viewer": "used", "group:suspended": "unused"} == usage()
+        assert not views(client, "user:n00001", at_least=position)
+        assert {"role:viewer": "used", "group:suspended": "used"} == usage()

@@ -12,12 +12,13 @@ from remit.cli.fleet.bindings import asking, csv_row
 from remit.client import Client, DecisionUnavailable, GrantedBinding, RecordFilter
 from remit.clock import now_us, utc_text
 from remit.core.ages import parse_age
+from remit.core.decision import Reason
 from remit.core.runtime import RUNTIME_PLACE
 from remit.core.str_enum import StrEnum
 
 _US: Final = 1_000_000
 _RECORDS: Final = 200
-"""Allows of a member that are looked at, the newest first."""
+"""Allows of a member that are read, and as many denies by a rule, the newest first."""
 
 
 class Usage(StrEnum):
@@ -51,11 +52,12 @@ def drift(
 
     Exits with 1 if there is one. `remit bindings export` makes file rows of them.
 
-    With `--usage`, each row of a user or a service is `used` if an allowed decision that the audit holds leads through it.
-    `unused` means that none of them does. What the audit does not hold cannot be known: decisions that sampling left out,
-    that were purged, or that a cache of a client answered. A row of a group is `unknown`, and so is one whose member has
-    more than 200 allowed decisions since the grant, none of the newest 200 of which leads through the row. A decision that
-    another row allows too may lead through that one.
+    With `--usage`, each row of a user or a service is `used` if a decision that the audit holds leads through it: an allow,
+    or a deny by a rule, as of somebody who is suspended. `unused` means that none of them does. A suspension that is
+    `unused` still counts: it was not asked about. What the audit does not hold cannot be known: decisions that sampling left
+    out, that were purged, or that a cache of a client answered. A row of a group is `unknown`, and so is one whose member
+    has more than 200 allows or 200 denies by a rule since the grant, none of the newest 200 of which leads through the row.
+    A decision that another row makes too may lead through that one.
 
     Example: `remit drift acme --older-than 7d`
     """
@@ -85,23 +87,24 @@ def _drifted(client: Client, tenant: str, before_us: int, *, usage: bool) -> Ite
 
 def usage_of(client: Client, tenant: str, granted: GrantedBinding) -> Usage:
     """Raises DecisionUnavailable if the audit cannot be read."""
-    if granted.row.member.startswith("group:"):
+    member = granted.row.member
+    if member.startswith("group:"):
         return Usage.UNKNOWN
-    where = RecordFilter(tenant=tenant, principal=granted.row.member, effect="allow", since_us=granted.time_us)
-    records = list(islice(client.list_records(where, page_size=_RECORDS), _RECORDS + 1))
-    asked = {
-        (each.action, each.kind, each.namespace, each.revision)
-        for each in records[:_RECORDS]
-        if each.kind and each.rule
-    }
+    asked: set[tuple[str, str, str, str]] = set()
+    cut = False
+    for reason in (Reason.ALLOWED_BY_RULE, Reason.DENIED_BY_RULE):
+        where = RecordFilter(tenant=tenant, principal=member, reason=reason, since_us=granted.time_us)
+        records = list(islice(client.list_records(where, page_size=_RECORDS), _RECORDS + 1))
+        cut |= len(records) > _RECORDS
+        asked |= {(each.action, each.kind, each.namespace, each.revision) for each in records[:_RECORDS] if each.kind}
     place, text = f"{RUNTIME_PLACE}{granted.change}", csv_row(tenant, granted.row)
     for action, kind, namespace, revision in sorted(asked):
-        past = client.explain_past(tenant, granted.row.member, action, kind, namespace, revision=revision)
+        past = client.explain_past(tenant, member, action, kind, namespace, revision=revision)
         for answer in past.answers:
             # Rows of one change have one place.
             if any((each.file, each.text) == (place, text) for each in answer.access.chain):
                 return Usage.USED
-    return Usage.UNKNOWN if len(records) > _RECORDS else Usage.UNUSED
+    return Usage.UNKNOWN if cut else Usage.UNUSED
 
 
 def _print(found: Sequence[_Drifted], tenants: Sequence[str], *, usage: bool, as_json: bool) -> None:
