@@ -19,7 +19,7 @@ from support.trees import tree_of, write
 from remit.client import Client, DecisionUnavailable, RuntimeBinding
 from remit.core.names import Tenant
 from remit.fleet.schema.tables import bindings
-from remit.fleet.store import Draft, PolicyStore
+from remit.fleet.store import Draft, PolicyStore, Reviewed
 
 ALICE, BERT = "user:alice", "user:bert"
 ZOE = RuntimeBinding("user:zoe", "role:viewer", "a.**")
@@ -305,7 +305,7 @@ def test_a_dry_run_says_who_would_gain_and_changes_nothing(local: Fleet, tmp_pat
         done = remit("grant", "acme", *ZOE[:3], "--by", ALICE, "--dry-run", "--target", server.target)
 
         assert 0 == done.returncode, done.stderr
-        assert "+ user:zoe gain FLOW VIEW in a.**" in done.stdout
+        assert "+ user:zoe gains FLOW VIEW in a.**" in done.stdout
         assert [] == list(client.list_bindings("acme"))
 
 
@@ -484,3 +484,46 @@ def test_a_change_serves_on_its_own_node_before_the_next_poll(local: Fleet, tmp_
         soon(lambda: not views(client, "user:zoe"))
         client.import_bindings("acme", [ZOE], granter=ALICE)
         soon(lambda: views(client, "user:zoe"))
+
+
+def test_commands_name_the_missing_granter_and_the_end_of_the_row(local: Fleet, tmp_path: Path) -> None:
+    grant = "grant", "acme", "user:zoe", "role:viewer", "a.**", "--until", "2099-05-01T12:00:00Z", "--target"
+    with node(tmp_path, local[0]) as server, server.client() as client:
+        nobody = remit(*grant, server.target)
+        assert (2, True) == (nobody.returncode, "granter: is missing" in nobody.stderr), nobody.stderr
+        assert "`--by`" in nobody.stderr
+        with pytest.raises(DecisionUnavailable, match=r"start\.granter: is missing"):
+            client.import_bindings("acme", [ZOE])
+
+        tried = remit(*grant, server.target, "--by", ALICE, "--dry-run")
+        assert "+ user:zoe gains FLOW VIEW in a.**\n" in tried.stdout
+        granted = remit(*grant, server.target, "--by", ALICE)
+        assert granted.stdout.startswith("granted until 2099-05-01T12:00:00Z, from position acme:2:"), granted.stdout
+        gone = remit("revoke", *grant[1:5], "--by", ALICE, "--dry-run", "--target", server.target)
+        assert "- user:zoe loses FLOW VIEW in a.**\n" in gone.stdout
+
+
+def test_rollback_marks_the_files_that_serve_with_rows_of_run_time(local: Fleet, tmp_path: Path) -> None:
+    url, store = local
+    command = "rollback", "acme", "--target"
+    with node(tmp_path, url) as server, server.client() as client:
+        (first,) = [each.revision for each in client.status().tenants]
+        granted = client.change_bindings("acme", [ZOE], granter=ALICE)
+        assert views(client, "user:zoe", at_least=granted.position)
+        store.publish(
+            Draft(tree_of(files(bindings=BINDINGS + b"g, user:dora, role:viewer, acme\n")), "ci"),
+            1,
+            review=lambda *_: Reviewed(),
+        )
+        soon(lambda: views(client, "user:dora"))
+
+        def serving() -> list[tuple[str, bool]]:
+            lines = remit(*command, server.target).stdout.splitlines()[1:]
+            return [(line.split()[0], "serving" in line) for line in lines]
+
+        second = next(name for name, _ in serving() if not first.startswith(name))
+        assert [(second, True), (first[:12], False)] == serving()
+        pinned = remit(*command, server.target, first[:12])
+        (status,) = client.status().tenants
+        assert f"acme: pinned to {first[:12]} with rows of run time, {status.revision}, before " in pinned.stdout
+        assert [(second, False), (first[:12], True)] == serving()

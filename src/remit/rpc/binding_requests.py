@@ -5,7 +5,7 @@ from time import monotonic
 from typing import Final
 
 from remit.core.errors import FieldViolation, InvalidNameError, MalformedQuestionError, malformed, named, violation
-from remit.core.names import Subject, Tenant, is_principal, parse_principal, parse_tenant
+from remit.core.names import Principal, Subject, Tenant, is_principal, parse_principal, parse_tenant
 from remit.core.position import Position, parse_position
 from remit.core.runtime import RuntimeRow, parse_runtime_row
 from remit.fleet.bindings import RowKey
@@ -13,6 +13,7 @@ from remit.rpc.call_context import caller
 from remit.rpc.errors import RequestsLateError
 from remit.rpc.query_servicer import require_origin, require_trace_id
 from remit.service.bindings.imports import IMPORT_LIMIT, BindingImport
+from remit.service.callers import ANONYMOUS
 from remit.v1 import binding_service_pb2 as messages
 from remit.v1.decision_pb2 import Origin
 
@@ -28,6 +29,17 @@ def require_named(request_id: str, reason: str, field: str = "") -> None:
     require_trace_id(f"{field}request_id", request_id)
     if not reason.isprintable() or len(reason) > _REASON_LIMIT:
         raise violation(f"{field}reason", f"expected at most {_REASON_LIMIT} printable characters")
+
+
+def granter_in(field: str, text: str) -> Principal:
+    """The granter: the caller if the text is empty. Raises MalformedQuestionError."""
+    if not text and caller.get() == ANONYMOUS:
+        raise violation(
+            field,
+            "is missing: without TLS the caller has no name and no rights; say whose rights the change needs, such as "
+            "`user:alice` (`--by` of the commands)",
+        )
+    return named(field, parse_principal, text or caller.get().principal)
 
 
 def position_in(field: str, text: str, tenant: Tenant) -> Position | None:
@@ -80,7 +92,7 @@ class ImportUpload:
         require_origin("start.origin", start.origin)
         self.origin.CopyFrom(start.origin)
         tenant = named("start.tenant", parse_tenant, start.tenant)
-        granter = named("start.granter", parse_principal, start.granter or caller.get().principal)
+        granter = granter_in("start.granter", start.granter)
         require_named(start.request_id, start.reason, "start.")
         expected = position_in("start.expected_position", start.expected_position, tenant)
         self._read()

@@ -10,14 +10,14 @@ import grpc
 from remit.audit.chain.chain import Head
 from remit.core.caller_actions import CallerAction
 from remit.core.errors import named, violation
-from remit.core.names import Subject, Tenant, parse_principal, parse_tenant
+from remit.core.names import Subject, Tenant, parse_tenant
 from remit.core.runtime import RuntimeRow
 from remit.engine.diff import AccessChange
 from remit.fleet import binding_reads
 from remit.fleet.binding_reads import GrantAbout, PassedChange
 from remit.fleet.bindings import GrantedRow, RowKey
 from remit.fleet.change import position_of
-from remit.rpc.binding_requests import ImportUpload, position_in, require_named, rows_in
+from remit.rpc.binding_requests import ImportUpload, granter_in, position_in, require_named, rows_in
 from remit.rpc.call_context import caller, still_called
 from remit.rpc.errors import CrowdedError, RequestsLateError, StoppingError
 from remit.rpc.page_token import paged
@@ -172,7 +172,7 @@ def _request(request: messages.ChangeBindingsRequest) -> BindingRequest:
     expected = position_in("expected_position", request.expected_position, tenant)
     return BindingRequest(
         tenant,
-        named("granter", parse_principal, request.granter or caller.get().principal),
+        granter_in("granter", request.granter),
         grants=tuple(rows_in("grants", request.grants)),
         revokes=tuple(_keys("revokes", request.revokes)),
         expected=expected,

@@ -77,7 +77,7 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
     ) -> messages.ListRevisionsResponse:
         del context
         tenant = named("tenant", parse_tenant, request.tenant)
-        found = self._reloader.pins.revisions(tenant)
+        found, serving = self._reloader.pins.revisions(tenant), self._reloader.pins.serving(tenant)
         inspected = self._rights.may(caller.get(), CallerAction.READ, tenant)
         return messages.ListRevisionsResponse(
             revisions=[
@@ -86,6 +86,7 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
                     kept_us=each.kept_us,
                     source=each.source if inspected else "",
                     commit=each.commit if inspected else "",
+                    serving=each.revision == serving,
                 )
                 for each in found
             ]

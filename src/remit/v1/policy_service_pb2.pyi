@@ -226,6 +226,7 @@ class KeptRevision(_message.Message):
     KEPT_US_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     COMMIT_FIELD_NUMBER: _builtins.int
+    SERVING_FIELD_NUMBER: _builtins.int
     revision: _builtins.str
     """64 hexadecimal digits."""
     kept_us: _builtins.int
@@ -238,6 +239,10 @@ class KeptRevision(_message.Message):
     """The git commit that was checked out there, followed by `-dirty` if files there had been edited since. Empty if
     there was no commit, and for callers who do not see `source`.
     """
+    serving: _builtins.bool
+    """Whether these files serve, with rows of run time or without. With such rows, the revision that serves has another
+    name.
+    """
     def __init__(
         self,
         *,
@@ -245,10 +250,11 @@ class KeptRevision(_message.Message):
         kept_us: _builtins.int = ...,
         source: _builtins.str = ...,
         commit: _builtins.str = ...,
+        serving: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "kept_us", b"kept_us", "revision", b"revision", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commit", b"commit", "kept_us", b"kept_us", "revision", b"revision", "serving", b"serving", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -8,7 +8,7 @@ from remit.cli.common.as_json import JsonOption, plain, print_json
 from remit.cli.common.output import Exit, fail, out
 from remit.cli.common.server_options import DEFAULT_SERVER, Connection, ServerOption, with_connection
 from remit.client import DecisionUnavailable, RuntimeBinding
-from remit.clock import now_us
+from remit.clock import now_us, utc_text
 from remit.core.ages import parse_age
 
 EXITS: Final = {
@@ -60,7 +60,7 @@ def grant(
     """Put somebody into a group, or give them a role, at run time.
 
     The tenant's files say what may be granted so (`runtime` in tenant.yaml). The granter must be allowed to, and nobody may
-    gain what the granter does not hold. Prints the position from which on the row serves, for `--at-least`.
+    gain what the granter does not hold. Prints when the row ends, and the position from which on it serves, for `--at-least`.
 
     Example: `remit grant acme user:zoe role:viewer acme.finance.** --for 8h --by user:alice --dry-run`
     """
@@ -125,6 +125,7 @@ def _change(
         return
     for each in response.effects:
         sign, verb = ("+", "gain") if each.direction == "gain" else ("-", "lose")
+        verb += "s" if len(each.principals) == 1 else ""
         where = [*each.namespaces, *(["the tenant itself"] if each.tenant_itself else [])]
         out.print(f"{sign} {', '.join(each.principals)} {verb} {', '.join(each.permissions)} in {', '.join(where)}")
     if response.already:
@@ -134,4 +135,5 @@ def _change(
             "nothing is changed: it would be allowed" if response.effects else "nobody would gain or lose anything"
         )
     else:
-        out.print(f"{'granted' if grants else 'revoked'}, from position {response.position} on")
+        ends = "".join(f" until {utc_text(each.expires_us)}" for each in grants if each.expires_us)
+        out.print(f"{'granted' if grants else 'revoked'}{ends}, from position {response.position} on")

@@ -45,7 +45,10 @@ def rollback(
                 if as_json:
                     print_json({"tenant": tenant, **plain(pinned)})
                 else:
-                    out.print(f"{tenant}: pinned to {pinned.revision}, before {pinned.replaced or 'none'}")
+                    serving = pinned.revision
+                    if not serving.startswith(revision):
+                        serving = f"{revision} with rows of run time, {serving}"
+                    out.print(f"{tenant}: pinned to {serving}, before {pinned.replaced or 'none'}")
             else:
                 _list(client, tenant, as_json=as_json)
     except DecisionUnavailable as error:
@@ -62,17 +65,16 @@ def _unpin(client: Client, tenant: str, *, as_json: bool) -> None:
 
 
 def _list(client: Client, tenant: str, *, as_json: bool) -> None:
-    (serving, *_) = [each.revision for each in client.status(tenant).tenants] or [""]
     found = client.ask(messages.ListRevisionsRequest(tenant=tenant)).revisions
     if not found:
         fail(Exit.NO, f"no revision of tenant `{tenant}` is kept")
     if as_json:
-        print_json({"revisions": [{**plain(each), "serving": each.revision == serving} for each in found]})
+        print_json({"revisions": [{**plain(each), "serving": each.serving} for each in found]})
         return
     rows = []
     for each in found:
         loaded = utc_text(each.kept_us, separator=" ")
-        mark = "serving" if each.revision == serving else ""
+        mark = "serving" if each.serving else ""
         commit, dash, dirty = each.commit.partition("-")
         rows.append((each.revision[:12], loaded, mark, f"{commit[:12]}{dash}{dirty}", each.source))
     print_table(("revision", "loaded", "state", "commit", "read from"), rows)

@@ -50,6 +50,11 @@ class Pins:
         """The stored revisions of a tenant, newest first."""
         return self._store.revisions(tenant) if self._store is not None else []
 
+    def serving(self, tenant: Tenant) -> str:
+        """The revision of the files that serve, also if rows of run time are over them; '' for none."""
+        files = self._swap.tenants.files.get(tenant)
+        return files.serving if files is not None else ""
+
     def archive(self, tenant: Tenant, revision: str) -> bytes | None:
         """The archive of a stored revision; None if it is not stored here."""
         try:

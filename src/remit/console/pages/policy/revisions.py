@@ -22,8 +22,8 @@ async def show(visit: Visit) -> View:
     try:
         kept = (await visit.client.ask(messages.ListRevisionsRequest(tenant=visit.tenant))).revisions
         tables.append(_kept(visit.tenant, kept, status.revision))
-        if status.position and status.revision not in {each.revision for each in kept}:
-            notes.append(f"{status.revision[:12]} serves. It is not among these, because it has rows of run time.")
+        if any(each.serving and each.revision != status.revision for each in kept):
+            notes.append(f"Rows of run time are over the files that serve: together they are {status.revision[:12]}.")
     except DecisionUnavailable as error:
         if error.code != "FAILED_PRECONDITION":
             raise
@@ -66,7 +66,7 @@ def _kept(tenant: str, kept: Sequence[messages.KeptRevision], serving: str) -> T
             [
                 revision(each.revision, tenant_link(tenant, "source", rev=each.revision)),
                 time(each.kept_us),
-                state("serving", good=True) if each.revision == serving else plain(""),
+                state("serving", good=True) if each.serving else plain(""),
                 _compared(tenant, before.revision if before is not None else "", each.revision),
                 _compared(tenant, each.revision, serving),
                 plain("pin")._replace(href=tenant_link(tenant, "pin", rev=each.revision)),
