@@ -2,24 +2,28 @@
 See bench/README.md for the method."""
 
 import argparse
+import json
 import re
 import shutil
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
-from urllib.request import urlopen
+from urllib.parse import quote, urlencode
+from urllib.request import Request, urlopen
 
 from bench import audit_log, machine, table, worlds
 from bench.servers import CACHE, REMIT, Server, free_port, scratch
 from remit.client import Client
 
 _ROUNDS: Final = 15
+_DRAWN: Final = (500, 1_000)
+"""Nodes and edges of the graph that somebody pastes."""
 _EXAMPLE_MS: Final = 100.0
 _LARGE_MS: Final = 300.0
 _DAY: Final = time.strftime("%Y-%m-%d", time.gmtime((audit_log.END_US - 3 * 86_400_000_000) / 1e6))
@@ -100,10 +104,51 @@ def paths_of(tenant: str, principal: str, namespace: str, kind: str, client: Cli
     }
 
 
+def drawing(root: str) -> list[list[str]]:
+    """A page of somebody else, with nothing beside it and while a large graph is drawn."""
+    nodes, edges = _DRAWN
+    ends = [(at, at + 1) for at in range(nodes - 1)]
+    ends += [(at % 20, nodes - 1 - at // 20) for at in range(edges - len(ends))]
+    graph = {
+        "nodes": [{"uid": f"n{at}", "kind": "FLOW", "namespace": "acme.finance"} for at in range(nodes)],
+        "edges": [{"source": f"n{one}", "target": f"n{two}", "relation": "SUBFLOW"} for one, two in ends],
+    }
+    form = urlencode({"p": "user:alice", "graph": json.dumps(graph)}).encode()
+    post = Request(f"{root}/t/acme/graph", form, {"sec-fetch-site": "same-origin"})
+
+    def pages(*, until: Callable[[int], bool]) -> list[float]:
+        taken: list[float] = []
+        while not until(len(taken)):
+            start = time.perf_counter()
+            with urlopen(f"{root}/t/acme", timeout=300) as answer:
+                answer.read()
+            taken.append((time.perf_counter() - start) * 1000)
+        return sorted(taken)
+
+    def draw() -> float:
+        start = time.perf_counter()
+        with urlopen(post, timeout=300) as answer:
+            answer.read()
+        return time.perf_counter() - start
+
+    alone = pages(until=lambda done: done == 300)
+    with ThreadPoolExecutor(1) as threads:
+        drawn = threads.submit(draw)
+        meanwhile = pages(until=lambda done: done > 0 and drawn.done())
+    return [
+        [name, str(len(taken)), *(f"{taken[int((len(taken) - 1) * part)]:.0f} ms" for part in (0.5, 0.99, 1))]
+        for name, taken in (
+            ("nothing", alone),
+            (f"a graph of {nodes} nodes and {edges} edges, {drawn.result():.1f} s", meanwhile),
+        )
+    ]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=10_000_000)
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--drawing", action="store_true", help="only a page of one person while another draws a graph")
     asked = parser.parse_args()
     print(f"machine: {machine.describe()}\n{machine.quietness()}\n")
     load, served = machine.cores()
@@ -114,6 +159,9 @@ def main() -> int:
             Client(server.target, timeout_s=60) as client,
             console(server.target, load) as root,
         ):
+            if asked.drawing:
+                table.show(["the page of a tenant, beside", "pages", "p50", "p99", "worst"], drawing(root))
+                return 0
             heading = ["page of the example company", "size", "median", "worst", f"target {_EXAMPLE_MS:g} ms"]
             table.show(
                 heading, measure(root, paths_of("acme", "user:bob", "acme.finance", "FLOW", client), _EXAMPLE_MS)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from support.server import REMIT, ROOT, Server, environment
+from support.server import REMIT, ROOT, Server, children_of, environment
 
 from remit.client import Client
 
@@ -85,6 +85,9 @@ class ConsoleProcess:
         assert found is not None, line + self._process.communicate()[0]
         self.url = found[0]
         return self
+
+    def children(self) -> list[int]:
+        return children_of(self._process.pid)
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()

@@ -78,9 +78,7 @@ class Server(ServerProcess):
         return super().run_program()
 
     def children(self) -> list[int]:
-        """Its processes' ids."""
-        tasks = Path(f"/proc/{self.pid}/task").iterdir()
-        return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+        return children_of(self.pid)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of the metric's samples that have these labels."""
@@ -111,3 +109,9 @@ class Health:
     def watch(self, service: str = "") -> Any:
         """A stream of statuses, the present one first."""
         return self._stub.Watch(health_pb2.HealthCheckRequest(service=service), timeout=DEADLINE_S)
+
+
+def children_of(pid: int) -> list[int]:
+    """The ids of its child processes."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]

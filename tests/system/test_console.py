@@ -18,6 +18,7 @@ from support.server import ROOT, Server, remit_process, until
 
 from remit.client import Asked, AsyncClient, Client, RecordFilter
 from remit.console.app import NOT_FOUND, application
+from remit.console.cells import ROWS_SHOWN
 from remit.console.options import ConsoleOptions
 from remit.console.pages import PAGES
 from remit.drawing.graph_svg import NODES_LIMIT
@@ -367,14 +368,31 @@ def test_graph_is_a_tree_in_the_order_of_the_command_line(browser: TestClient, s
     assert sum("FORBIDDEN" in each for each in words) == 1
 
 
-def test_graph_too_large_for_a_picture_is_a_tree(browser: TestClient) -> None:
+def test_graph_too_large_for_a_picture_is_a_tree_and_a_table_of_the_first_rows(browser: TestClient) -> None:
     nodes = [{"uid": f"n{at}", "kind": "FLOW", "namespace": "acme.finance"} for at in range(NODES_LIMIT + 1)]
     text = json.dumps({"nodes": nodes, "edges": []})
     html = browser.post("/t/acme/graph", data={"p": "user:alice", "graph": text}, headers=OWN).text
 
-    assert "too many nodes or edges for a picture: the tree has them" in html
+    assert "no picture: 501 nodes and 0 edges are too many: at most 500 nodes and 1,000 edges are drawn" in html
     assert "<svg" not in html
-    assert html.partition('<ul class="tree">')[2].count("<li>") == len(nodes)
+    assert html.partition('<ul class="tree">')[2].count("<li>") == ROWS_SHOWN
+    assert "1 further branches are left out" in html
+    assert "1 further rows are left out." in html
+    assert "csv=" not in html
+
+
+def test_csv_that_would_be_too_large_is_refused_with_its_size(
+    browser: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = "/t/acme/matrix?k=FLOW&ns=acme.finance"
+    size = rf"the matrix has {len(table(browser, path, 'matrix'))} rows and \d+ columns: at most 9 cells are written"
+    monkeypatch.setattr("remit.console.visit.MOST_CELLS", 9)
+    answer = browser.get(f"{path}&csv=matrix")
+    assert (400, 1) == (answer.status_code, len(re.findall(size, answer.text)))
+    monkeypatch.setattr("remit.console.visit.MOST_ROWS", 3)
+    for path in ("names?what=principal", "source?file=acme/bindings.csv", "who?a=VIEW&k=FLOW&ns=acme.finance"):
+        answer = browser.get(f"/t/acme/{path}&csv=any")
+        assert (400, True) == (answer.status_code, "rows: at most 3 are written" in answer.text), path
 
 
 def test_pin_needs_the_tenant_s_name_and_a_page_of_the_console(browser: TestClient, client: Client) -> None:

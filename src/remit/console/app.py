@@ -1,5 +1,6 @@
 """The application: the routes of the pages, and what a person sees when there is no answer."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
@@ -13,6 +14,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from remit.client import DecisionUnavailable
+from remit.console.drawing.graphs import GraphProcess
 from remit.console.feed import Feed
 from remit.console.guard import Guard
 from remit.console.login.admission import Admission
@@ -47,9 +49,11 @@ def application(console: ConsoleOptions, pages: Sequence[WebPage] = PAGES) -> AS
         async with console.client() as client:
             app.state.client = client
             app.state.feed = feed = Feed(client, console.ask_again_s)
+            app.state.graphs = graphs = GraphProcess()
             try:
                 yield
             finally:
+                await graphs.close()
                 await feed.close()
 
     async def unknown(request: Request, _: Exception) -> Response:
@@ -105,7 +109,8 @@ def _endpoint(console: ConsoleOptions, renderer: Renderer, page: WebPage) -> Cal
             return _no_answer(renderer, request, error)
         if isinstance(view, str):
             return RedirectResponse("../" * (request.url.path.count("/") - 1) + view, 303)
-        return renderer.page(request, page, view, words)
+        # Others are answered meanwhile.
+        return await asyncio.to_thread(renderer.page, request, page, view, words)
 
     return answer
 

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 
 from remit.core.names import quote
 
+ROWS_SHOWN: Final = 500
+"""Of one table on a page. CSV has all."""
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the begin of a formula."""
 

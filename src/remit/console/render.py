@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from remit.console.cells import csv_text, link_to, shown, tenant_link, time_text
+from remit.console.cells import ROWS_SHOWN, csv_text, link_to, shown, tenant_link, time_text
 from remit.console.person import PERSON
 from remit.console.view import View, WebPage
 
@@ -31,7 +31,7 @@ class Renderer:
         )
         self._templates.filters["shown"] = shown
         self._templates.filters["time"] = time_text
-        self._templates.globals.update(link_to=link_to, tenant_link=tenant_link, static=static)
+        self._templates.globals.update(link_to=link_to, tenant_link=tenant_link, static=static, rows_shown=ROWS_SHOWN)
 
     def page(
         self,
@@ -75,7 +75,8 @@ class Renderer:
             "up": "../" * (request.url.path.count("/") - 1),
             "back": request.url.path.lstrip("/") + (f"?{urlencode(query)}" if query else ""),
             "query": query,
-            "csv": lambda name: f"?{urlencode([*query, ('csv', name)])}",
+            # No link repeats what a form posted.
+            "csv": None if request.method == "POST" else lambda name: f"?{urlencode([*query, ('csv', name)])}",
             "page": page,
             "view": view,
             "tenant": tenant,

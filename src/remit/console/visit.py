@@ -16,13 +16,15 @@ from remit.v1.policy_service_pb2 import ListRevisionsRequest
 from remit.v1.status_service_pb2 import TenantStatus
 
 if TYPE_CHECKING:
+    from remit.console.drawing.graphs import GraphProcess
     from remit.console.feed import Feed
 
 _Answer = TypeVar("_Answer")
 
 ROWS_A_PAGE: Final = 100
 MOST_ROWS: Final = 100_000
-"""Of one CSV."""
+MOST_CELLS: Final = 500_000
+"""Of one CSV, and in a matrix."""
 _AGO: Final = re.compile(r"([0-9]{1,6})([smhd])").fullmatch
 _LEAST_DIGITS: Final = 8
 _DIGITS: Final = 64
@@ -80,6 +82,11 @@ class Visit:
     def feed(self) -> "Feed":
         feed: Feed = self.request.app.state.feed
         return feed
+
+    @property
+    def graphs(self) -> "GraphProcess":
+        graphs: GraphProcess = self.request.app.state.graphs
+        return graphs
 
     @property
     def about(self) -> AsyncTenantClient:
@@ -182,6 +189,21 @@ class Visit:
     def whole(self) -> bool:
         """Whether a table is wanted with all its rows, as CSV."""
         return bool(self.text("csv"))
+
+    def need_room(self, rows: int, columns: int = 1) -> None:
+        """Raises BadInputError if the CSV that is wanted would have too many rows, or a matrix too many cells."""
+        if not self.whole:
+            return
+        if rows > MOST_ROWS:
+            raise BadInputError(
+                "csv", f"the table has {rows} rows: at most {MOST_ROWS} are written; narrow the question"
+            )
+        if rows * columns > MOST_CELLS:
+            raise BadInputError(
+                "csv",
+                f"the matrix has {rows} rows and {columns} columns: at most {MOST_CELLS} cells are written; name fewer "
+                "kinds or actions",
+            )
 
     async def allowed(
         self, asked: Awaitable[_Answer], what: str, right: str, not_shown: list[NotShown]

@@ -26,6 +26,7 @@ def shown(error: DecisionUnavailable) -> Any:
         tenant="acme",
         text=text,
         number=lambda name, default, **_: default,
+        need_room=lambda _: None,
         whole=False,
         client=SimpleNamespace(ask=ask),
     )

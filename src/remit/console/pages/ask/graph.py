@@ -1,20 +1,18 @@
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
-from xml.etree import ElementTree as ET
 
 from markupsafe import Markup
 
 from remit.client import MalformedQuestion
-from remit.console.cells import Table, code, effect, plain
+from remit.console.cells import ROWS_SHOWN, Table, code, effect, plain
+from remit.console.drawing.graphs import GraphRefusedError, GraphTextError
 from remit.console.forms import Input, errors_of, fields, missing
 from remit.console.pages.ask.rows import allowed, reason_name
 from remit.console.view import View, WebPage
 from remit.console.visit import BadInputError, Visit
-from remit.drawing.graph_dot import read_dot
-from remit.drawing.graph_json import read_json
-from remit.drawing.graph_svg import EDGES_LIMIT, NODES_LIMIT, draw
-from remit.drawing.graph_tree import trees
+from remit.drawing.graph_tree import GraphBranch, trees
 from remit.v1 import visibility_service_pb2 as messages
 
 _HIDDEN: Final = ("nameless stubs", "left out")
@@ -44,9 +42,10 @@ async def _answered(visit: Visit, given: Mapping[str, str], pasted: str) -> View
     if "file" in given and not (typed["file"] or pasted):
         errors["file"] = "is missing: choose one, or paste a graph below"
     answer = None
+    busy = ""
     if typed["p"] and (pasted or typed["file"]):
         try:
-            request = _request(visit.console.graphs, files, typed["file"], pasted)
+            request = await _request(visit, files, typed["file"], pasted)
             request.tenant, request.principal, request.action = visit.tenant, typed["p"], typed["a"]
             omit = typed["hidden"] == _HIDDEN[1]
             request.hidden = messages.HIDDEN_NODES_OMIT if omit else messages.HIDDEN_NODES_STUB
@@ -55,6 +54,10 @@ async def _answered(visit: Visit, given: Mapping[str, str], pasted: str) -> View
             errors = {error.field: error.message}
         except MalformedQuestion as refusal:
             errors = errors_of(inputs, refusal)
+        except GraphRefusedError as refusal:
+            busy = str(refusal)
+    picture, no_picture = await _picture(visit, answer)
+    shown = [*trees(answer)] if answer is not None else []
     return View(
         f"A dependency graph of {visit.tenant}",
         _command(visit, typed),
@@ -63,12 +66,15 @@ async def _answered(visit: Visit, given: Mapping[str, str], pasted: str) -> View
         {
             "fields": fields(inputs, visit, errors, typed),
             "button": "Draw",
-            "sentence": errors.get("", errors.get("graph", "")) or await visit.unknown(),
+            "sentence": busy or errors.get("", errors.get("graph", "")) or await visit.unknown(),
             "pasted": pasted,
-            "picture": _picture(answer) if answer is not None else "",
-            "trees": list(trees(answer)) if answer is not None else (),
+            "picture": picture,
+            "no_picture": no_picture,
+            "used": Counter(each.edge.source for each in answer.edges) if answer is not None else {},
+            "left_out": -min(0, _cut(shown, ROWS_SHOWN)),
+            "trees": shown,
         },
-        status=400 if errors else 200,
+        status=503 if busy else 400 if errors else 200,
     )
 
 
@@ -78,24 +84,44 @@ def _files(folder: Path | None) -> list[str]:
     return sorted(each.name for each in folder.iterdir() if each.suffix in _SUFFIXES and each.is_file())
 
 
-def _request(folder: Path | None, files: list[str], file: str, pasted: str) -> messages.VisibleGraphRequest:
-    """Raises BadInputError if it is no graph."""
+async def _request(visit: Visit, files: list[str], file: str, pasted: str) -> messages.VisibleGraphRequest:
+    """Raises BadInputError if it is no graph, or too large."""
+    folder = visit.console.graphs
     if pasted:
-        name, text = ("graph.json" if pasted.lstrip().startswith("{") else "graph.dot"), pasted
+        text, is_json = pasted, pasted.lstrip().startswith("{")
     elif folder is None or file not in files:
         raise BadInputError("file", "there is no such graph")
     else:
-        name, text = file, (folder / file).read_text(encoding="utf-8", errors="replace")
+        text, is_json = (folder / file).read_text(encoding="utf-8", errors="replace"), file.endswith(".json")
     try:
-        return read_json(text) if name.endswith(".json") else read_dot(text)
-    except (ValueError, RecursionError) as error:
+        return await visit.graphs.read(text, is_json=is_json)
+    except GraphTextError as error:
         raise BadInputError("graph", str(error)) from None
 
 
-def _picture(answer: messages.VisibleGraphResponse) -> Markup:
-    if not answer.nodes or len(answer.nodes) > NODES_LIMIT or len(answer.edges) > EDGES_LIMIT:
-        return Markup()
-    return Markup(ET.tostring(draw(answer), encoding="unicode"))  # noqa: S704 (ElementTree escapes its texts)
+async def _picture(visit: Visit, answer: messages.VisibleGraphResponse | None) -> tuple[Markup, str]:
+    """The picture, or why there is none."""
+    if answer is None or not answer.nodes:
+        return Markup(), ""
+    try:
+        return Markup(await visit.graphs.draw(answer)), ""  # noqa: S704 (ElementTree escapes its texts)
+    except GraphRefusedError as error:
+        return Markup(), str(error)
+
+
+def _cut(branches: list[GraphBranch], room: int) -> int:
+    """Leaves out the branches after the first `room`. Returns the room that is left; below 0, how many are left out."""
+    for place, each in enumerate(branches):
+        if room <= 0:
+            room -= sum(map(_branches, branches[place:]))
+            del branches[place:]
+            break
+        room = _cut(each.below, room - 1)
+    return room
+
+
+def _branches(branch: GraphBranch) -> int:
+    return 1 + sum(map(_branches, branch.below))
 
 
 def _tables(answer: messages.VisibleGraphResponse) -> list[Table]:

@@ -6,7 +6,7 @@ from remit.console.cells import Cell, Table, code, effect, plain, tenant_link
 from remit.console.forms import Input, errors_at, fields
 from remit.console.pages.ask.rows import allowed, reason_text
 from remit.console.view import View, WebPage
-from remit.console.visit import MOST_ROWS, BadInputError, NotShown, Visit
+from remit.console.visit import BadInputError, NotShown, Visit
 from remit.v1 import decision_pb2, policy_service_pb2
 from remit.v1 import search_service_pb2 as messages
 
@@ -35,8 +35,9 @@ async def show(visit: Visit) -> View:
     try:
         people = visit.choice("rows", (_PEOPLE, PLACES)) == _PEOPLE
         answer = await _page(visit, people=people, token="" if visit.whole else visit.text("after"))
+        visit.need_room(answer.total, len(answer.columns))
         rows = [*answer.rows]
-        while visit.whole and answer.next_page_token and len(rows) <= MOST_ROWS:
+        while visit.whole and answer.next_page_token:
             answer = await _page(visit, people=people, token=answer.next_page_token)
             rows += answer.rows
     except (DecisionUnavailable, BadInputError) as refusal:
@@ -157,9 +158,8 @@ def _cell(
     people: bool,
 ) -> Cell:
     principal, namespace = (row.name, visit.text("ns")) if people else (visit.text("p"), row.name)
-    href = tenant_link(
-        visit.tenant, "explain", p=principal, a=column.action, k=column.kind, ns=namespace, rev=visit.text("rev")
-    )
+    asked = {"p": principal, "a": column.action, "k": column.kind, "ns": namespace, "rev": visit.text("rev")}
+    href = "" if visit.whole else tenant_link(visit.tenant, "explain", **asked)
     if allowed(cell.effect):
         return effect("allow", href)
     if cell.reason == decision_pb2.REASON_DENIED_BY_RULE:

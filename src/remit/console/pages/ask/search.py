@@ -9,7 +9,7 @@ from remit.console.cells import Cell, Table, code, joined, plain, tenant_link
 from remit.console.forms import Input, errors_at, fields, missing
 from remit.console.pages.ask.rows import chain_cell, place_cell, reason_text, text_cell
 from remit.console.view import View, WebPage
-from remit.console.visit import MOST_ROWS, ROWS_A_PAGE, BadInputError, Visit
+from remit.console.visit import ROWS_A_PAGE, BadInputError, Visit
 from remit.core.errors import InvalidNameError
 from remit.v1 import search_service_pb2 as messages
 
@@ -38,7 +38,7 @@ async def show_who(visit: Visit) -> View:
         request.revision = revision = await visit.revision()
         answer: messages.ListPrincipalsResponse = await visit.client.ask(request)
         found = [*answer.principals]
-        _need_room(visit, answer.total)
+        visit.need_room(answer.total)
         while visit.whole and answer.next_page_token:
             request.page_token = answer.next_page_token
             answer = await visit.client.ask(request)
@@ -144,11 +144,6 @@ async def show_what(visit: Visit) -> View:
         namespace=namespace,
         rev=revision,
     )
-
-
-def _need_room(visit: Visit, total: int) -> None:
-    if total > MOST_ROWS and visit.whole:
-        raise BadInputError("csv", f"the table has {total} rows: at most {MOST_ROWS} are written")
 
 
 def _sentence(receipt: object, otherwise: str) -> str:

@@ -47,6 +47,7 @@ async def show(visit: Visit) -> View:
         errors = errors_at(_INPUTS, visit, refusal)
         form = {"fields": fields(_INPUTS, visit, errors), "button": "Show", "sentence": errors.get("", "")}
         return View(f"Names in {visit.tenant}", (), (), "form.html", form, status=400)
+    visit.need_room(answer.total)
     found = [*answer.names]
     while visit.whole and answer.next_page_token:
         request.page_token = answer.next_page_token

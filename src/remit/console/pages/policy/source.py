@@ -34,6 +34,7 @@ async def show(visit: Visit) -> View:
         first = max(1, answer.total_lines - _BEFORE)
         request.first_line = first
         answer = await visit.client.ask(request)
+    visit.need_room(answer.total_lines)
     lines = [*answer.lines]
     while visit.whole and answer.next_line:
         request.first_line, request.lines = answer.next_line, _MOST_LINES
