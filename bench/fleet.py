@@ -112,7 +112,8 @@ class Node(Server):
 class Watch:
     """Notes when a node serves each revision and each position of a tenant."""
 
-    def __init__(self, node: Node, tenant: Tenant) -> None:
+    def __init__(self, node: Server, tenant: Tenant, served_s: float = _SERVED_S) -> None:
+        self._served_s = served_s
         self._channel = grpc.insecure_channel(node.target)
         stub = policy_service_pb2_grpc.PolicyServiceStub(self._channel)
         self._changes = stub.WatchRevision(policy_service_pb2.WatchRevisionRequest(tenant=tenant))
@@ -124,8 +125,8 @@ class Watch:
     def served(self, revision: str) -> float:
         """Raises VoidFigureError if it is not served in time."""
         with self._heard:
-            if not self._heard.wait_for(lambda: revision in self._served, _SERVED_S):
-                raise VoidFigureError(f"a node does not serve a release after {_SERVED_S:g} s")
+            if not self._heard.wait_for(lambda: revision in self._served, self._served_s):
+                raise VoidFigureError(f"a node does not serve a release after {self._served_s:g} s")
             return self._served[revision]
 
     def close(self) -> None:

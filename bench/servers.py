@@ -35,6 +35,7 @@ class Server:
         core: int | str,
         scratch: Path,
         environment: dict[str, str] | None = None,
+        start_s: float = _START_S,
     ) -> None:
         self.name = name
         self.target = f"127.0.0.1:{port}"
@@ -44,6 +45,7 @@ class Server:
         self._port = port
         self._log = scratch / f"{name.replace(' ', '-')}.log"
         self._environment = os.environ | (environment or {})
+        self._start_s = start_s
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -51,7 +53,7 @@ class Server:
             self._process = subprocess.Popen(
                 self._command, stdout=log, stderr=subprocess.STDOUT, env=self._environment, cwd=BENCH.parent
             )
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + self._start_s
         while True:
             if self._process.poll() is not None:
                 raise RuntimeError(f"{self.name} exited with {self._process.returncode}:\n{self._log.read_text()}")
@@ -61,7 +63,7 @@ class Server:
                 if time.monotonic() > deadline:
                     self.__exit__(None, None, None)
                     raise RuntimeError(
-                        f"{self.name} did not listen in {_START_S} s:\n{self._log.read_text()}"
+                        f"{self.name} did not listen in {self._start_s:g} s:\n{self._log.read_text()}"
                     ) from None
                 time.sleep(0.05)
             else:
