@@ -89,7 +89,14 @@ class Node(Server):
         self.metrics = f"127.0.0.1:{servers.free_port()}"
         self.revisions = scratch / "revisions"
         self.store = scratch / "policy.db"
-        command = [str(REMIT), "serve", "--policies", str(policies.directory), "--policy-store", f"sqlite:///{self.store}"]
+        command = [
+            str(REMIT),
+            "serve",
+            "--policies",
+            str(policies.directory),
+            "--policy-store",
+            f"sqlite:///{self.store}",
+        ]
         command += ["--releases", str(scratch / "releases"), "--revisions", str(self.revisions)]
         command += ["--listen", f"127.0.0.1:{port}", "--metrics", self.metrics, "--http", ""]
         command += ["--audit", f"sqlite:///{scratch / 'audit.db'}"]
@@ -123,7 +130,7 @@ class Node(Server):
     def scrape(self) -> tuple[float, int]:
         """Milliseconds, and samples."""
         began = time.perf_counter()
-        with urlopen(f"http://{self.metrics}/metrics", timeout=_SCRAPE_S) as answer:  # noqa: S310 (our own)
+        with urlopen(f"http://{self.metrics}/metrics", timeout=_SCRAPE_S) as answer:
             lines = answer.read().splitlines()
         return (time.perf_counter() - began) * 1e3, sum(not line.startswith(b"#") for line in lines)
 
@@ -238,7 +245,11 @@ def main() -> int:
     with servers.scratch("tenants") as scratch:
         found = measure(options.tenants, scratch)
     rows = [
-        [name, f"{value:,.2f}", *((f"<= {aim:g}", table.target(value <= aim)) if (aim := _AIMS.get(name)) else ("", ""))]
+        [
+            name,
+            f"{value:,.2f}",
+            *((f"<= {aim:g}", table.target(value <= aim)) if (aim := _AIMS.get(name)) else ("", "")),
+        ]
         for name, value in found.items()
     ]
     table.show([f"{options.tenants:,} tenants", "measured", "aim", ""], rows)
