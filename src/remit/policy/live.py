@@ -77,7 +77,9 @@ class LivePolicies:
     """The live policies of all tenants. Readers take one reference; a change is one assignment."""
 
     def __init__(self) -> None:
-        self._tenants: Mapping[Tenant, TenantPolicy] = {}
+        self._tenants: dict[Tenant, TenantPolicy] = {}
+        self._copy: Mapping[Tenant, TenantPolicy] | None = None
+        """The same for readers; None after a change."""
         self._changed = Condition()
         self._changes = 0
         self._waiters: set[_Waiter] = set()
@@ -93,21 +95,32 @@ class LivePolicies:
 
     @property
     def tenants(self) -> Mapping[Tenant, TenantPolicy]:
-        return self._tenants
+        """All of them as they are now. It is the same object until the next change. To copy them takes time: `get` is for one
+        tenant."""
+        copy = self._copy
+        if copy is None:
+            with self._changed:
+                copy = self._copy = self._tenants.copy()
+        return copy
+
+    def get(self, tenant: Tenant) -> TenantPolicy | None:
+        return self._tenants.get(tenant)
 
     def put(self, *policies: TenantPolicy) -> None:
         """Adds or replaces the policies of these tenants in one step."""
         with self._changed:
             for each in policies:
                 self._remember_passed(each)
-            self._tenants = {**self._tenants, **{each.tenant: each for each in policies}}
+            self._tenants.update({each.tenant: each for each in policies})
+            self._copy = None
             for waiter in self._waiters:
                 waiter.look()
             self._notify()
 
     def remove(self, tenant: Tenant) -> None:
         with self._changed:
-            self._tenants = {name: policy for name, policy in self._tenants.items() if name != tenant}
+            self._tenants.pop(tenant, None)
+            self._copy = None
             self._passed.pop(tenant, None)
             self._notify()
 

@@ -141,7 +141,7 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
                 raise StoppingError("the server is stopping")
             still_called.get()()
             shown = self._watched(who, only)
-            now = {name: _told(policy) for name, policy in self._live.tenants.items() if name in shown}
+            now = {name: _told(policy) for name in shown if (policy := self._live.get(name)) is not None}
             gone = dict.fromkeys({*told, *([only] if only is not None else [])} - now.keys(), _NOT_THERE)
             for tenant, each in sorted((now | gone).items()):
                 if told.get(tenant) != each:
@@ -163,7 +163,7 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
         return min(context.time_remaining(), self._call_timeout_s)
 
     def _serving(self, tenant: Tenant) -> _Told:
-        policy = self._live.tenants.get(tenant)
+        policy = self._live.get(tenant)
         return _told(policy) if policy is not None else _NOT_THERE
 
 

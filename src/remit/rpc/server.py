@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Self
 
@@ -15,7 +15,7 @@ from remit.audit.journal.stats import Drained
 from remit.core.addresses import split_address
 from remit.core.caller_actions import CallerAction
 from remit.core.names import Tenant
-from remit.policy.live import TenantState
+from remit.policy.live import TenantPolicy, TenantState
 from remit.rpc import health
 from remit.rpc.access import AccessServicer
 from remit.rpc.admission import SILENT_CALLS, CallClasses, Refusals
@@ -128,7 +128,9 @@ class Server:
         self._node = node
         self._started = threading.Event()
         self._stopping = threading.Event()
-        self._told: set[Tenant] = set()
+        self._seen: Mapping[Tenant, TenantPolicy] = {}
+        """The tenants that the health service knows, and `_served`: as of which state of the node."""
+        self._served = False
         self._health = health.Health(node.rights)
         authenticated = settings.tls is not None
         self.classes = classes = CallClasses(
@@ -310,11 +312,14 @@ class Server:
             self._health.tell(name, serving=True)
         spooling = self._node.spooling
         self._health.tell("audit/store", serving=serving and not (spooling is not None and spooling.status.spooling))
-        tenants = self._node.live.tenants
-        for tenant in self._told - tenants.keys():
-            self._health.tell(f"{health.TENANT}{tenant}", serving=False)
-        self._told |= tenants.keys()
-        for tenant, policy in tenants.items():
-            serves = serving and policy.state is not TenantState.UNAVAILABLE
-            self._health.tell(f"{health.TENANT}{tenant}", serving=serves)
+        tenants, before, turned = self._node.live.tenants, self._seen, serving is not self._served
+        # Nearly always nothing has changed: there may be ten thousand tenants.
+        if tenants is not before or turned:
+            for tenant in before.keys() - tenants.keys():
+                self._health.tell(f"{health.TENANT}{tenant}", serving=False)
+            for tenant, policy in tenants.items():
+                if turned or before.get(tenant) is not policy:
+                    serves = serving and policy.state is not TenantState.UNAVAILABLE
+                    self._health.tell(f"{health.TENANT}{tenant}", serving=serves)
+            self._seen, self._served = tenants, serving
         self._health.end_forbidden()

@@ -65,7 +65,7 @@ class CallerRights:
     @property
     def enforced(self) -> bool:
         """Whether the policy of `_callers` decides."""
-        return self._named and CALLERS in self._live.tenants
+        return self._named and self._live.get(CALLERS) is not None
 
     def mask(self, caller: Caller, tenant: str) -> int:
         """The rights of a caller about a tenant, as bits of `CallerAction`. The tenant '' stands for all at once."""
@@ -77,7 +77,7 @@ class CallerRights:
     def _mask(self, principal: str, tenant: str) -> int:
         if not self._named:
             return _EVERYTHING
-        callers, known = self._live.tenants.get(CALLERS), self._known
+        callers, known = self._live.get(CALLERS), self._known
         if callers is not known.callers or len(known.masks) >= _MASKS:
             # One assignment: what another thread computes by an older state stays with that state.
             self._known = known = _KnownRights(callers, {})

@@ -118,7 +118,7 @@ class PastExplainer:
         """
         if not revision:
             return why_unknown(tenant, question)
-        serving = self._live.tenants.get(tenant)
+        serving = self._live.get(tenant)
         if serving is not None and serving.snapshot is not None and serving.revision == revision:
             return why(serving.snapshot, question)
         archive = partial(archived_policy, self._store, tenant, revision, self._limits)

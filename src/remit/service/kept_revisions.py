@@ -35,7 +35,7 @@ class KeptRevisions:
         """All digits of a revision, from its first ones; '' is the one that serves. Raises RevisionNotStoredError."""
         if is_revision(text):
             return text
-        serving = self._live.tenants.get(tenant)
+        serving = self._live.get(tenant)
         serves = serving.revision if serving is not None else ""
         if not text:
             if not serves:

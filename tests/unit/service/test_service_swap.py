@@ -1,5 +1,6 @@
 """Files and rows of run time are served together as they stood together in the store's log."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from support.runtime import BINDINGS, files
 from support.trees import snapshot_of
 
 from remit.core.names import Namespace, Principal, Tenant, Word
+from remit.core.policy import Policy
 from remit.core.position import Position
 from remit.core.question import Question
 from remit.core.runtime import parse_runtime_row
@@ -120,3 +122,32 @@ def test_rows_do_not_wait_for_files_that_are_refused_or_pinned(node: SwapNode) -
 
     node.load(NEW, Pin(NEW.revision, "alice", 0))
     assert {"zoe", "ann", "x"} == node.serves()[0]
+
+
+def test_a_change_does_not_wait_until_the_rows_that_another_one_replaced_are_freed(
+    node: SwapNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    globex = Tenant("globex")
+    events: list[str] = []
+
+    def free(policy: Policy) -> Iterator[None]:
+        name = policy.revision[:8]
+        yield
+        with node.swap.changing():
+            events.append(f"another change beside {name}")
+        events.append(f"freed {name}")
+
+    monkeypatch.setattr("remit.service.reload.swap.free_gradually", free)
+    found = {each: TenantFiles(revision="r", refused=False, serving="r") for each in (ACME, globex)}
+    other = snapshot_of(
+        {name.replace("acme", "globex"): text.replace(b"acme", b"globex") for name, text in files().items()}, "globex"
+    )
+    with node.swap.changing():
+        node.swap.apply(Change(Tenants(found), ACME, swap=Swap(OLD)))
+        node.swap.apply(Change(Tenants(found), globex, swap=Swap(other)))
+    with node.swap.changing():
+        node.swap.apply(Change(Tenants(found), ACME, swap=Swap(NEW)))
+        node.swap.apply(Change(Tenants(found), globex, swap=Swap(None)))
+
+    names = [each.revision[:8] for each in (OLD, other)]
+    assert events == [f"{what} {name}" for name in names for what in ("another change beside", "freed")]

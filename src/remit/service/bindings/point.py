@@ -126,7 +126,7 @@ class BindingPoint:
         if serving.position == newest:
             self._ahead.pop(newest.tenant, None)
             return serving
-        policy = self._live.tenants.get(newest.tenant)
+        policy = self._live.get(newest.tenant)
         # A pin is there to stay: nobody grants beside it.
         if policy is None or policy.state is TenantState.PINNED:
             return None

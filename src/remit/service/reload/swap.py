@@ -1,6 +1,5 @@
 """Applies changes to the tenants of a running server: to the table, the live policies, the records and the logs."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
@@ -54,8 +53,8 @@ class PolicySwap:
         """The revision that was last recorded as serving."""
         self._waiting: set[Tenant] = set()
         """Tenants whose rows of run time do not serve yet."""
-        self._replaced: deque[Iterator[None]] = deque()
-        """Rows of replaced policies that must be freed."""
+        self._replaced: list[Iterator[None]] = []
+        """Rows of policies that the present change has replaced, to be freed after it."""
 
     @contextmanager
     def changing(self, timeout_s: float = -1) -> Iterator[None]:
@@ -65,9 +64,11 @@ class PolicySwap:
         try:
             yield
         finally:
+            # Each change frees what it has replaced itself: no other change waits for that.
+            replaced, self._replaced = self._replaced, []
             self._mutex.release()
-            while self._replaced:
-                for _ in self._replaced.popleft():
+            for each in replaced:
+                for _ in each:
                     pass
 
     def apply(self, change: Change | None, undo: Callable[[], None] = lambda: None) -> None:
@@ -206,11 +207,11 @@ class PolicySwap:
 
     def _present(self, tenant: Tenant) -> Snapshot | None:
         """What serves."""
-        policy = self.live.tenants.get(tenant)
+        policy = self.live.get(tenant)
         return policy.snapshot if policy is not None else None
 
     def _policy(self, tenant: Tenant, snapshot: Snapshot | None) -> TenantPolicy:
         snapshot = self._placed(tenant, snapshot)
-        policy, before = self.tenants.policy(tenant, self._clock_us(), snapshot), self.live.tenants.get(tenant)
+        policy, before = self.tenants.policy(tenant, self._clock_us(), snapshot), self.live.get(tenant)
         same = before is not None and (before.state, before.revision) == (policy.state, policy.revision)
         return self.tenants.policy(tenant, before.since_us, snapshot) if before and same else policy
