@@ -5,6 +5,8 @@ import struct
 from collections.abc import Mapping
 from typing import Self
 
+from support.waiting import DEADLINE_S
+
 _DATA, _HEADERS, _SETTINGS = 0, 1, 4
 _END_STREAM, _END_HEADERS = 1, 4
 
@@ -36,6 +38,15 @@ class Connection:
     def send(self, stream: int, message: bytes) -> None:
         """The call's message, its last."""
         self._socket.sendall(_frame(_DATA, _END_STREAM, stream, struct.pack(">BI", 0, len(message)) + message))
+
+    def receive_until(self, text: bytes) -> None:
+        """Reads until the text has come. Raises TimeoutError."""
+        self._socket.settimeout(DEADLINE_S)
+        received = b""
+        while text not in received:
+            piece = self._socket.recv(65_536)
+            assert piece, f"the connection ended after {received!r}"
+            received += piece
 
     def __enter__(self) -> Self:
         return self

@@ -182,3 +182,12 @@ def violated(call: Callable[[], Any]) -> list[str]:
     assert grpc.StatusCode.INVALID_ARGUMENT is refused.value.code(), refused.value.details()
     assert "belongs to another request" not in str(refused.value.details())
     return [field for field, _ in violations(refused.value)]
+
+
+@pytest.mark.parametrize("between", [b"\t", b"  ", b"\xc2\xa0", b"\xa0", b"\x7f", b"\x01", b",", b""])
+def test_authorization_with_another_separator_is_unauthenticated(server: Server, between: bytes) -> None:
+    """By hand: grpcio's client refuses to send some of these, with INTERNAL."""
+    value = b"Bearer" + between + b"x"
+    with Connection(server.port) as connection:
+        connection.send(connection.begin(UNARY[0], {b"authorization": value}), b"")
+        connection.receive_until(b"the credential was not accepted")

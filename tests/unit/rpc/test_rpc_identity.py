@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from remit.core.caller_actions import CallerAction
@@ -222,3 +224,26 @@ def test_person_without_tls_is_refused(live: LiveIdentities) -> None:
     callers = CallerIdentities(live, authenticated=False, require_act_for=lambda _: None)
     with pytest.raises(CredentialRefusedError):
         callers.credential_of(Call(("remit-act-for", "user:ann")))
+
+
+_SEPARATORS = st.sampled_from(["", " ", "\t", "  ", "\u00a0", "\u2003", "\n", "\0", ",", "="]) | st.characters()
+
+
+# The fixture remembers nothing of a credential.
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.just("Bearer") | st.text(), _SEPARATORS, st.text("!x~") | st.text())
+@example("Bearer", "\t", "x")
+@example("BEARER", " ", "x")
+@example("Bearer", " ", "x\n")
+def test_authorization_is_bearer_one_space_and_one_token_or_is_refused(
+    callers: CallerIdentities, scheme: str, between: str, token: str
+) -> None:
+    value = scheme + between + token
+    scheme, _, token = value.partition(" ")
+    if scheme.lower() == "bearer" and token and all("!" <= each <= "~" for each in token):
+        assert token == callers.credential_of(Call(("authorization", value))).token
+        return
+    for written in (value, value.encode("utf-8", "surrogatepass")):
+        with pytest.raises(CredentialRefusedError) as refused:
+            callers.credential_of(Call(("authorization", written)))
+        assert "a value of `authorization` that is not `Bearer` and one token" == refused.value.cause
