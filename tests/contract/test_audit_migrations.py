@@ -75,14 +75,19 @@ def test_one_of_several_programs_migrates(url: str) -> None:
         list(pool.map(migrate, range(4)))
 
 
-def test_schema_of_a_newer_program_is_refused_and_unchanged(store: AuditStore, url: str) -> None:
+@pytest.mark.parametrize("version", ["0000", "9999"])
+def test_a_schema_that_is_not_known_is_refused_with_the_known_ones_and_unchanged(
+    store: AuditStore, url: str, version: str
+) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text(f"UPDATE alembic_version SET version_num = '{version}'"))
     for step in (store.open, store.migrate):
-        with pytest.raises(AuditStoreError, match="unknown to this program"):
+        with pytest.raises(
+            AuditStoreError, match=rf"schema `{version}`, .* \(it knows `0001`, .*`0004`\): use the remit"
+        ):
             step()
     with engine.connect() as connection:
-        assert "9999" == connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
+        assert version == connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         assert set(decisions.c.keys()) == {column["name"] for column in inspect(connection).get_columns("decisions")}
     engine.dispose()

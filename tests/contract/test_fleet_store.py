@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -507,13 +508,21 @@ def test_migrations_make_the_tables(url: str) -> None:
 
 
 def test_a_database_that_is_no_policy_store_says_what_to_do(url: str) -> None:
+    with PolicyStore(url) as store, pytest.raises(PolicyStoreError, match="`remit publish` with `--migrate` makes "):
+        store.open()
+
+
+@pytest.mark.parametrize("version", ["0000", "0099"])
+def test_a_schema_that_is_not_known_is_refused_with_the_known_ones(url: str, version: str) -> None:
     with PolicyStore(url) as store:
-        with pytest.raises(PolicyStoreError, match="`remit publish` with `--migrate` makes "):
-            store.open()
         store.migrate()
-        change(store, lambda connection: connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '0099'")))
-        with pytest.raises(PolicyStoreError, match="has schema `0099`, and this program needs `0001`"):
-            store.open()
+        change(
+            store, lambda connection: connection.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '{version}'"))
+        )
+        told = rf"policy store `{re.escape(store.url)}` has schema `{version}`, .* \(it knows `0001`\): use the remit that wrote it"
+        for step in (store.open, store.migrate):
+            with pytest.raises(PolicyStoreError, match=told):
+                step()
 
 
 @pytest.mark.parametrize(

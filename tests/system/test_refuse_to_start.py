@@ -192,7 +192,7 @@ def test_a_database_of_a_newer_schema(tmp_path: Path, untested: Path) -> None:
         store.migrate()
     with closing(sqlite3.connect(tmp_path / "audit.db")) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
-    assert "use the newer remit" in serve(tmp_path, untested)
+    assert "use the remit that wrote it" in serve(tmp_path, untested)
 
 
 def test_start_refuses_a_file_that_is_no_database(tmp_path: Path, untested: Path) -> None:

@@ -178,7 +178,8 @@ def _migrate(connection: Connection, version: str) -> None:
     run.migrate(connection, version)
 
 
-def known_versions() -> set[str]:
+def known_versions() -> list[str]:
+    """Oldest first."""
     from remit.audit.schema.migrations import run  # noqa: PLC0415 (see the module's docstring)
 
     return run.known_versions()
@@ -187,6 +188,7 @@ def known_versions() -> set[str]:
 def _require_known(connection: Connection, found: str | None) -> None:
     if found is not None and found not in known_versions():
         raise AuditStoreError(
-            f"the audit database `{masked(str(connection.engine.url))}` has audit schema `{found}`, which is "
-            f"unknown to this program (its newest is `{newest_version()}`): use the newer remit that wrote it"
+            f"the audit database `{masked(str(connection.engine.url))}` has audit schema `{found}`, which is unknown to "
+            f"this remit (it knows {', '.join(f'`{each}`' for each in known_versions())}): use the remit that wrote it, or "
+            "restore the store from its backup"
         )

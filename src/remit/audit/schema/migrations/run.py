@@ -13,13 +13,15 @@ from sqlalchemy import Connection
 from remit.audit.errors import AuditStoreError
 from remit.core.urls import masked
 
+_HERE: Final = Path(__file__).parent
 MIGRATING: Final = Lock()
 """Held during a migration: Alembic runs it in a context that the whole process shares."""
 
 
-def config() -> Config:
+def config(folder: Path = _HERE) -> Config:
+    """The migrations in a folder."""
     made = Config()
-    made.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    made.set_main_option("script_location", str(folder).replace("%", "%%"))
     return made
 
 
@@ -34,5 +36,6 @@ def migrate(connection: Connection, version: str) -> None:
         raise AuditStoreError(f"cannot migrate the audit database `{url}`: {error}") from error
 
 
-def known_versions() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(config()).walk_revisions()}
+def known_versions(folder: Path = _HERE) -> list[str]:
+    """Oldest first."""
+    return sorted(script.revision for script in ScriptDirectory.from_config(config(folder)).walk_revisions())
