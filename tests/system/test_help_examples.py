@@ -115,6 +115,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         for line in (
             "remit check acme user:carol VIEW FLOW acme.finance",
             "remit audit checkpoint > heads.jsonl",
+            "remit fleet backup --to policy-made.db --policy-store sqlite:///var/policy.db",
             "remit audit backup --to made.db && git init -q && git add policies",
             "git -c user.name=a -c user.email=a@b commit -qm one && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m two",
         ):
@@ -149,7 +150,7 @@ def here_and_now(line: str, world: World) -> str:
     if "audit show" in line:
         listed = world.run("remit audit list --json --limit 1").stdout
         line = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", re.findall(r'"id": "([^"]+)"', listed)[0], line)
-    if "audit restore" in line:
+    if "restore" in line:
         line = line.replace("backup.db", "made.db")
     line = re.sub(r"--at \S+", "--at 0s", line).replace("/mnt/elsewhere/", "").replace("127.0.0.1:9090", world.target)
     return line.replace("--since 2026-11-01 --until 2026-12-01", "--since 1d")

@@ -149,7 +149,7 @@ def test_file_that_is_no_store_is_refused(path: Path, tmp_path: Path, kind: str)
     if kind == "tables of others":
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("CREATE TABLE other (x)")
-    told = {"empty": "no audit store at", "text": "not a database", "tables of others": "has no audit tables"}[kind]
+    told = {"empty": "no audit store at", "text": "not a database", "tables of others": "has no audit store"}[kind]
     with pytest.raises(AuditStoreError, match=told):
         back_up(path, tmp_path / "copy")
     with pytest.raises(AuditStoreError, match=told):

@@ -2,18 +2,14 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from remit.audit.errors import AuditStoreError
-from remit.audit.store import backup as files
+from remit.audit.store.backup import AUDIT
 from remit.audit.store.store import AuditStore
 from remit.cli.audit.options import STORE_DEFAULT, StoreOption
-from remit.cli.common.as_json import JsonOption, print_json
-from remit.cli.common.output import Exit, fail, out
-from remit.cli.common.progress import progress
-from remit.core.urls import masked
-
-_COLUMNS = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+from remit.cli.common import backups
+from remit.cli.common.as_json import JsonOption
+from remit.cli.common.output import Exit, fail
 
 
 def backup(
@@ -29,16 +25,7 @@ def backup(
     Example: `remit audit backup --to backup.db`
     """
     source = _file_of(audit, "pg_dump --format=custom --file=audit.dump DATABASE")
-    try:
-        with progress(*_COLUMNS) as shown:
-            task = shown.add_task("copied", total=None)
-            written = files.back_up(source, to, lambda done, of: shown.update(task, completed=done, total=of))
-    except AuditStoreError as error:
-        fail(Exit.UNAVAILABLE, str(error))
-    if as_json:
-        print_json({"files": [{"file": each, "bytes": each.stat().st_size} for each in written]})
-    for each in () if as_json else written:
-        out.print(f"`{each}` is whole, {each.stat().st_size} bytes")
+    backups.back_up(source, to, AUDIT, as_json=as_json)
 
 
 def restore(
@@ -52,20 +39,7 @@ def restore(
     Example: `remit audit restore backup.db --audit sqlite:///var/restored.db`
     """
     target = _file_of(audit, "pg_restore --dbname=DATABASE audit.dump")
-    try:
-        with progress(*_COLUMNS) as shown:
-            task = shown.add_task("copied", total=None)
-            aside = files.restore(
-                file, target, force=force, progress=lambda done, of: shown.update(task, completed=done, total=of)
-            )
-    except AuditStoreError as error:
-        fail(Exit.UNAVAILABLE, str(error))
-    if as_json:
-        print_json({"store": target, "backup": file, "previous": aside})
-        return
-    for each in aside:
-        out.print(f"the previous file is now `{each}`")
-    out.print(f"`{target}` is `{file}` again")
+    backups.restore(file, target, AUDIT, force=force, as_json=as_json)
 
 
 def _file_of(url: str, instead: str) -> Path:
@@ -73,6 +47,4 @@ def _file_of(url: str, instead: str) -> Path:
         found = AuditStore(url).file
     except AuditStoreError as error:
         fail(Exit.USAGE, str(error))
-    if found is None:
-        fail(Exit.USAGE, f"`{masked(url)}` is no file: PostgreSQL has `{instead}`, see docs/how-to/back-up.md")
-    return found
+    return backups.require_file(found, url, instead, "docs/how-to/back-up.md")

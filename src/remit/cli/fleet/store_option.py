@@ -13,11 +13,17 @@ ToOption = Annotated[str | None, where_option("--to", _VARIABLE, "URL", _HELP)]
 StoreOption = Annotated[str | None, where_option("--policy-store", _VARIABLE, "URL", _HELP)]
 
 
+def require_named(url: str | None, option: str) -> str:
+    """Ends the command if there is no URL."""
+    if not url:
+        fail(Exit.USAGE, f"no policy store is named: say {option} URL, or set {_VARIABLE}")
+    return url
+
+
 @contextmanager
 def opened(url: str | None, option: str, *, migrate: bool = False) -> Iterator[PolicyStore]:
     """The policy store. Ends the command if there is none, or if the block finds that it fails."""
-    if not url:
-        fail(Exit.USAGE, f"no policy store is named: say {option} URL, or set {_VARIABLE}")
+    url = require_named(url, option)
     try:
         with PolicyStore(url) as store:
             if migrate:
