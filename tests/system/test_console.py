@@ -114,7 +114,7 @@ def _names_of_tables(html: str) -> list[str]:
     return [part.partition('"')[0] for part in html.split("csv=")[1:]]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [each for each in PAGES if each.name != "reach"], ids=lambda page: page.name)
 def test_command_of_a_page_runs(browser: TestClient, paths: dict[str, list[str]], page: Any, server: Server) -> None:
     html = next(html for path in paths[page.name] if 'data-copy="remit ' in (html := browser.get(path).text))
     command = html.rpartition('data-copy="remit ')[2].partition('"')[0]

@@ -394,7 +394,7 @@ def test_rows_of_run_time_lead_to_their_text_and_to_whom_they_name(tmp_path: Pat
             source = browser.get(text.removeprefix("../.."))
 
     assert (200, True) == (source.status_code, "g, user:zoe, role:viewer" in text_of(source.text))
-    assert f"{serving[:12]} serves" in text_of(revisions.text)
+    assert f"together they are {serving[:12]}" in text_of(revisions.text)
     assert "../../t/acme/principal?p=user%3Azoe" in links_of(granted.text)
     assert "../../t/acme/revisions#events" in links_of(granted.text)
     assert "granter: user:alice; " in text_of(revisions.text)

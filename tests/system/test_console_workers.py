@@ -119,6 +119,8 @@ def test_nodes_are_not_denied_to_exist_for_whoever_may_not_see_them(world: World
     assert "The nodes: not shown, you need the right STATUS across tenants." in author
     assert "no policy store" not in author
     assert "learns of releases by" in operator
+    (only,) = world.browsers[OPERATOR].get("/nodes?csv=nodes").text.splitlines()[1:]
+    assert ("SERVING", "polling") == (only.split(",")[1], only.split(",")[5])
 
 
 def test_node_s_figures_are_those_of_all_workers_or_name_the_worker(world: World) -> None:

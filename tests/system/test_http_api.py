@@ -142,11 +142,29 @@ def test_forms_of_web_pages_are_refused(server: Server, content_type: str) -> No
         response = api.http.post(CHECK, content=b"{}", headers={"content-type": content_type})
 
     assert 415 == response.status_code
+    assert_says(response, f"`{content_type}` is not served here: send `Content-Type: application/json`")
 
 
 def test_get_is_refused(server: Server) -> None:
     with HttpApi(server.http_port) as api:
-        assert 405 == api.http.get(CHECK, params={"message": "{}", "encoding": "json"}).status_code
+        response = api.http.get(CHECK, params={"message": "{}", "encoding": "json"})
+        assert 405 == response.status_code
+        assert_says(response, "`GET` is not served here: send `POST` with `Content-Type: application/json`")
+        response = api.http.post(CHECK, content=b"{}")
+        assert 415 == response.status_code
+        assert_says(response, "the content type is missing: send `Content-Type: application/json`")
+        response = api.http.post(f"{CHECK}s", content=b"{}", headers={"content-type": "application/json"})
+        assert 404 == response.status_code
+        assert_says(response, "there is no method `remit.v1.AccessService/Checks`")
+
+
+def assert_says(response: httpx.Response, message: str) -> None:
+    """The body is an error as Connect writes them."""
+    assert ("application/json", str(len(response.content))) == (
+        response.headers["content-type"],
+        response.headers["content-length"],
+    )
+    assert response.json()["message"].startswith(message), response.text
 
 
 def test_grpc_itself_is_sent_to_its_own_port(server: Server) -> None:

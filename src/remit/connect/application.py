@@ -1,7 +1,9 @@
 """The services of the protos as an ASGI application: a thin translator between `connectrpc` and the boundary."""
 
-from collections.abc import AsyncIterator, Mapping
+import json
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextvars import ContextVar
+from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ from protobuf.wkt import Any as AnyMessage
 
 from remit.connect.encodings import JSON, MOST_QUICK_BYTES, PROTO, Codec, Sent, json_parser, to_json
 from remit.connect.unary import UnaryCalls, code_name
+from remit.core.names import quote
 from remit.web.asgi import Application, Receive, Scope, Send, respond
 from remit.web.calls import HttpCalls, HttpMethod
 from remit.web.refusal import RefusedCall
@@ -23,6 +26,7 @@ _PACKAGES: Final = ("remit.v1.", "grpc.health.v1.")
 _NO_GRPC: Final = (
     b"gRPC needs HTTP/2: it is served at the address of the setting `listen`. Here are Connect and gRPC-Web.\n"
 )
+_TYPES: Final = "`Content-Type: application/json` (of a stream `application/connect+json`)"
 _NO_TEXT: Final = b"a header is not UTF-8\n"
 _PLAIN: Final = (b"content-type", b"text/plain; charset=utf-8")
 
@@ -71,7 +75,43 @@ class _Library(ConnectASGIApplication[None]):
                     await respond(send, 400, _NO_TEXT, [_PLAIN])
                     return
         _scope.set(scope)
-        await self(scope, receive, send)  # type: ignore[arg-type]
+        await self(scope, receive, _explained(scope, send))  # type: ignore[arg-type]
+
+
+def _explained(scope: Scope, send: Send) -> Send:
+    """Gives the library's refusals of a request by its method, path or content type a body, which says what to send."""
+    body = b""
+
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        nonlocal body
+        if message["type"] == "http.response.start" and (error := _error_of_http(message["status"], scope)):
+            body = f"{json.dumps(error)}\n".encode()
+            kept = [each for each in message["headers"] if each[0].lower() not in {b"content-type", b"content-length"}]
+            headers = [*kept, (b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+            message = {**message, "headers": headers}
+        elif body:
+            message = {**message, "body": body}
+        await send(message)
+
+    return sending
+
+
+def _error_of_http(status: int, scope: Scope) -> dict[str, str] | None:
+    """The error in Connect's shape; None for a status that `connectrpc` explains itself."""
+    match status:
+        case HTTPStatus.NOT_FOUND:
+            return {"code": "not_found", "message": f"there is no method `{quote(scope['path'][1:])}`"}
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return {
+                "code": "unimplemented",
+                "message": f"`{scope['method']}` is not served here: send `POST` with {_TYPES}",
+            }
+        case HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+            sent = next((value.decode() for name, value in scope["headers"] if name == b"content-type"), "")
+            what = f"`{quote(sent)}` is not served here" if sent else "the content type is missing"
+            return {"code": "invalid_argument", "message": f"{what}: send {_TYPES}"}
+        case _:
+            return None
 
 
 class _Spoken:

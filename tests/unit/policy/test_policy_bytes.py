@@ -18,8 +18,8 @@ REFUSED = {
     "NUL at the end": (ROW + b"\x00", "2:1: contains the invisible character U+0000"),
     "escape": (b"# \x1b[2K\n" + ROW, "1:3: contains the invisible character U+001B"),
     "delete": (b"# \x7f\n", "1:3: contains the invisible character U+007F"),
-    "CR alone": (b"# hidden\r" + ROW, "1:9: contains the invisible character U+000D"),
-    "CR CR LF": (b"# a\r\r\n" + ROW, "1:4: contains the invisible character U+000D"),
+    "CR alone": (b"# hidden\r" + ROW, "1:9: contains a CR without LF: save with LF line ends"),
+    "CR CR LF": (b"# a\r\r\n" + ROW, "1:4: contains a CR without LF: save with LF line ends"),
     "form feed": (b"\x0c" + ROW, "1:1: contains the invisible character U+000C"),
     "vertical tab": (b"# a\x0b" + ROW, "1:4: contains the invisible character U+000B"),
     "next line": ("# a\u0085p, x\n".encode(), "1:4: contains the invisible character U+0085"),
@@ -61,6 +61,12 @@ def test_bytes_are_refused(file: str, content: bytes, expected: str) -> None:
 def test_bytes_are_read(content: bytes) -> None:
     snapshot = snapshot_of({"vocabulary.yaml": VOCABULARY, "acme/bindings.csv": content}, "acme")
     assert snapshot.decide(QUESTION).allowed
+
+
+def test_file_with_cr_line_ends_is_one_error() -> None:
+    content = b"# a comment\n\np, user:a, acme, **, FLOW, VIEW, allow\n".replace(b"\n", b"\r")
+    (diagnostic,) = load({"vocabulary.yaml": VOCABULARY, "acme/bindings.csv": content}, "acme").diagnostics
+    assert "acme/bindings.csv:1:12: contains a CR without LF: save with LF line ends" == str(diagnostic)
 
 
 def test_lines_are_counted_equally_with_lf_and_crlf() -> None:

@@ -39,7 +39,8 @@ async def show(visit: Visit) -> View:
     inputs = (Input("r", "Relation", "choose one", options=["", *relations]), *_INPUTS)
     return View(
         f"Reach in {visit.tenant}",
-        ["names", visit.tenant, "namespace", *(("--prefix", below) if below else ())],
+        # `remit reach` answers about one namespace at a time.
+        (),
         tables,
         "form.html",
         {

@@ -3,6 +3,10 @@ from typing import Final
 from remit.console.cells import Cell, Table, code, number, plain, revision, state
 from remit.console.view import View, WebPage
 from remit.console.visit import NotShown, Visit
+from remit.v1 import status_service_pb2 as messages
+
+_LIVE_S: Final = 30.0
+"""A node that has not reported for so long counts as gone."""
 
 
 async def show(visit: Visit) -> View:
@@ -16,13 +20,15 @@ async def show(visit: Visit) -> View:
         note = "This server has no policy store: it reads its own files."
         return View("Nodes", ("status",), (), "facts.html", {"facts_shown": [], "notes": [note]})
     store = status.policy_store
+    newest = max([store.release, *(each.release for each in store.nodes)])
     rows = [
         [
             code(each.node),
-            state("stopped" if each.stopped else each.mode or "serves", good=not each.behind),
+            _state(each, newest),
             number(each.release),
             revision(each.hash),
             plain(f"{each.age_s:.0f} s"),
+            plain(each.mode),
             plain(each.version),
             plain("; ".join(each.behind)),
         ]
@@ -35,9 +41,19 @@ async def show(visit: Visit) -> View:
         ("learns of releases by", state(store.mode or "none", good=not store.error)),
     ]
     notes = [*([store.error] if store.error else []), *store.behind]
-    columns = ("node", "state", "release", "hash", "reported", "remit", "behind")
+    columns = ("node", "state", "release", "hash", "reported", "news by", "remit", "behind")
     table = Table("nodes", "Nodes", columns, rows, "No node has reported.", total=len(rows), numbers=frozenset({2}))
     return View("Nodes", ("status",), [table], "facts.html", {"facts_shown": facts, "notes": notes})
+
+
+def _state(node: messages.NodeStatus, newest: int) -> Cell:
+    """As `remit nodes` says it."""
+    if node.stopped:
+        return state("STOPPED", good=True)
+    if node.age_s >= _LIVE_S:
+        return state("SILENT", good=False)
+    behind = bool(node.behind) or node.release < newest
+    return state("BEHIND" if behind else "SERVING", good=not behind)
 
 
 PAGE: Final = WebPage("nodes", "/nodes", "Nodes", show)
