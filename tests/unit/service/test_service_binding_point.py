@@ -20,7 +20,7 @@ from remit.fleet.bindings import BindingChange, RowKey
 from remit.fleet.change import position_of
 from remit.fleet.history import Known
 from remit.fleet.journal import ReleaseJournal
-from remit.fleet.store import Draft, PolicyStore
+from remit.fleet.store import Draft, PolicyStore, Reviewed
 from remit.policy.live import LivePolicies, RevisionNotCurrentError, TenantPolicy, TenantState
 from remit.policy.read.limits import Limits
 from remit.service.bindings.gates import BindingGates
@@ -28,7 +28,7 @@ from remit.service.bindings.imports import BindingImport, BindingImports, Import
 from remit.service.bindings.point import BindingOutcome, BindingPoint, BindingRequest
 from remit.service.bindings.records import BindingRecords
 from remit.service.decision_point import CallOrigin, CallTerms, DecisionPoint
-from remit.service.errors import BindingRefusedError
+from remit.service.errors import BindingConflictError, BindingRefusedError
 
 ACME = Tenant("acme")
 OLGA, ZED = "user:olga", "user:zed"
@@ -238,10 +238,45 @@ def test_a_change_of_another_node_has_to_serve_first(tmp_path: Path, store: Poli
         node.change(OLGA, [EVE])
 
 
-def test_nobody_grants_beside_a_pin(tmp_path: Path, store: PolicyStore) -> None:
+SUSPENDED = parse_runtime_row(ZED, "group:suspended")
+
+
+def test_beside_a_pin_only_what_takes_away_is_accepted_and_the_rest_refused_at_once(
+    tmp_path: Path, store: PolicyStore
+) -> None:
     node = Node(tmp_path, store, FILES)
-    first = node.snapshot
-    node.change(OLGA, [VIEWER])
-    node.serve(first, TenantState.PINNED)
+    node.change(OLGA, [VIEWER], serves=True)
+    node.serve(node.snapshot.at(None), TenantState.PINNED)
+    with pytest.raises(BindingConflictError, match=r"is pinned to revision .*until `remit rollback acme --unpin`"):
+        node.change(OLGA, [EVE])
+    assert 3 == node.change(OLGA, [SUSPENDED]).seq
+    node.serve(node.snapshot.at(None), TenantState.PINNED)
+    with pytest.raises(BindingConflictError, match="until `remit rollback acme --unpin`"):
+        node.change(OLGA, revokes=[SUSPENDED])
+    assert 4 == node.change(OLGA, revokes=[VIEWER]).seq
+
+
+def test_what_takes_away_waits_for_no_files(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, FILES)
+    node.change(OLGA, [VIEWER], serves=True)
+    store.publish(
+        Draft(tree_of(files(bindings=BINDINGS + b"g, user:x, role:viewer, acme\n")), "ci"),
+        1,
+        review=lambda *_: Reviewed((), ()),
+    )
+    assert 4 == node.change(OLGA, [SUSPENDED]).seq
+    assert 5 == node.change(OLGA, revokes=[VIEWER]).seq
     with pytest.raises(RevisionNotCurrentError):
         node.change(OLGA, [EVE])
+
+
+def test_a_row_that_another_node_changed_since_has_to_serve_before_it_is_revoked(
+    tmp_path: Path, store: PolicyStore
+) -> None:
+    node = Node(tmp_path, store, FILES)
+    node.change(OLGA, [VIEWER], serves=True)
+    with store.changing(ACME) as write:
+        write.commit(BindingChange((EVE,), (RowKey.of(VIEWER),)), "service:other")
+    for row in (VIEWER, EVE):
+        with pytest.raises(RevisionNotCurrentError):
+            node.change(OLGA, revokes=[row])

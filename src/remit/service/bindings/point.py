@@ -25,7 +25,7 @@ from remit.service.bindings.gates import BindingGates, NotServedYetError
 from remit.service.bindings.records import BindingRecords
 from remit.service.bindings.work import BindingWork, link_in_files, require_as_granted
 from remit.service.decision_point import CallTerms
-from remit.service.errors import BindingConflictError, BindingRefusedError
+from remit.service.errors import BindingConflictError, BindingRefusedError, NoBindingsError
 from remit.service.runtime_links import RuntimeLinks
 
 ROWS_LIMIT: Final = 1_000
@@ -92,9 +92,9 @@ class BindingPoint:
             with self._store.changing(tenant) as write:
                 made = write.made_by(request.request_id) if request.request_id else None
                 newest = position_of(tenant, write.head)
-                before = self._before(newest) if made is None else None
+                seen = self._live.changes
                 try:
-                    outcome = self._changed(write, request, before, terms) if before is not None else None
+                    outcome = self._changed(write, request, terms) if made is None else None
                 except NotServedYetError:
                     outcome = None
             if made is not None:
@@ -116,7 +116,12 @@ class BindingPoint:
             left_s = max(until_s - time.monotonic(), 0.0)
             if waited and not left_s:
                 raise BindingConflictError(f"others change tenant `{tenant}` all the time: try again")
-            self._live.snapshot_at(tenant, Requirement(at_least=newest), left_s)
+            if self._is_pinned(tenant):
+                # A pinned policy has no position. Its rows of run time go on.
+                self._live.ask_for_news()
+                self._live.changed_since(seen, left_s)
+            else:
+                self._live.snapshot_at(tenant, Requirement(at_least=newest), left_s)
             waited = True
 
     def _before(self, newest: Position) -> Snapshot | None:
@@ -126,38 +131,63 @@ class BindingPoint:
         if serving.position == newest:
             self._ahead.pop(newest.tenant, None)
             return serving
-        policy = self._live.get(newest.tenant)
-        # A pin is there to stay: nobody grants beside it.
-        if policy is None or policy.state is TenantState.PINNED:
-            return None
         if serving.position is None or newest.seq - serving.position.seq >= _MOST_AHEAD:
             return None
         ahead = self._ahead.get(newest.tenant)
         return ahead if ahead is not None and ahead.position == newest else None
 
-    def _changed(
-        self, write: TenantWrite, request: BindingRequest, before: Snapshot, terms: CallTerms
-    ) -> BindingOutcome:
+    def _is_pinned(self, tenant: Tenant) -> bool:
+        policy = self._live.get(tenant)
+        return policy is not None and policy.state is TenantState.PINNED
+
+    def _changed(self, write: TenantWrite, request: BindingRequest, terms: CallTerms) -> BindingOutcome:
         """Raises NotServedYetError if what serves must be what the change follows."""
         tenant, newest = request.tenant, position_of(request.tenant, write.head)
         if request.expected is not None and request.expected != newest:
             raise BindingConflictError(f"tenant `{tenant}` is at position `{newest}`, not at `{request.expected}`")
-        work = _work_of(request, write, before)
+        before = self._before(newest)
+        is_behind = before is None
+        if before is None:
+            before = self._gates.snapshot(tenant)
+        try:
+            work = _work_of(request, write, before)
+        except NoBindingsError as error:
+            if is_behind:
+                raise NotServedYetError(str(error)) from None
+            raise
         if not work.granted and not work.removed:
             return BindingOutcome(newest, tuple(work.already))
         after = self._gates.sound(work, before)
+        if is_behind:
+            self._require_takes_away(work, before, after)
         self._gates.require(request.granter, work, before, after, terms)
         if request.dry_run:
-            try:
-                effects = diff(tenant, before, after).access
-            except TooManyDiagramsError as error:
-                raise BindingRefusedError(f"it cannot be found out who would gain what: {error}") from error
-            return BindingOutcome(newest, tuple(work.already), effects)
+            return BindingOutcome(newest, tuple(work.already), _effects(before, after))
         change = work.change(request.granter, request.reason)
         position = position_of(tenant, write.commit(change, terms.origin.caller, request.request_id))
         # The next change may begin as soon as the transaction ends. Without it, no change is at this position.
-        self._ahead[tenant] = after.at(position)
+        if not is_behind:
+            self._ahead[tenant] = after.at(position)
         return BindingOutcome(position, tuple(work.already), made=change)
+
+    def _require_takes_away(self, work: BindingWork, before: Snapshot, after: Snapshot) -> None:
+        """Raises NotServedYetError if a change that follows an older policy gives somebody something; BindingConflictError if
+        waiting would be in vain."""
+        if self._gates.only_takes_away(work, before, after):
+            return
+        if self._is_pinned(before.tenant):
+            raise BindingConflictError(
+                f"tenant `{before.tenant}` is pinned to revision `{before.revision}`, and the change gives somebody something: "
+                f"until `remit rollback {before.tenant} --unpin`, only what takes away is accepted"
+            )
+        raise NotServedYetError("a change that gives something follows the newest one")
+
+
+def _effects(before: Snapshot, after: Snapshot) -> tuple[AccessChange, ...]:
+    try:
+        return diff(before.tenant, before, after).access
+    except TooManyDiagramsError as error:
+        raise BindingRefusedError(f"it cannot be found out who would gain what: {error}") from error
 
 
 def _work_of(request: BindingRequest, write: TenantWrite, before: Snapshot) -> BindingWork:
