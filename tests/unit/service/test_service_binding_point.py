@@ -245,15 +245,17 @@ def test_beside_a_pin_only_what_takes_away_is_accepted_and_the_rest_refused_at_o
     tmp_path: Path, store: PolicyStore
 ) -> None:
     node = Node(tmp_path, store, FILES)
-    node.change(OLGA, [VIEWER], serves=True)
+    node.change(OLGA, [VIEWER, EVE], serves=True)
     node.serve(node.snapshot.at(None), TenantState.PINNED)
     with pytest.raises(BindingConflictError, match=r"is pinned to revision .*until `remit rollback acme --unpin`"):
-        node.change(OLGA, [EVE])
-    assert 3 == node.change(OLGA, [SUSPENDED]).seq
+        node.change(OLGA, [parse_runtime_row("user:ann", "role:viewer", "a.**")])
+    sooner = replace(EVE, expires_us=now_us() + 60_000_000)
+    node.point.change(BindingRequest(ACME, Principal(OLGA), (sooner,)), CallTerms(CallOrigin("service:test")))
+    assert 4 == node.change(OLGA, [SUSPENDED]).seq
     node.serve(node.snapshot.at(None), TenantState.PINNED)
     with pytest.raises(BindingConflictError, match="until `remit rollback acme --unpin`"):
         node.change(OLGA, revokes=[SUSPENDED])
-    assert 4 == node.change(OLGA, revokes=[VIEWER]).seq
+    assert 5 == node.change(OLGA, revokes=[VIEWER]).seq
 
 
 def test_what_takes_away_waits_for_no_files(tmp_path: Path, store: PolicyStore) -> None:

@@ -193,6 +193,19 @@ def test_changes_that_cancel_out_have_one_revision_whether_read_at_once_or_not(n
     assert after.revision == late.over(ACME, BASES[0]).revision != before.revision
 
 
+def test_every_node_has_the_rows_in_one_order_whenever_it_read(node: Node) -> None:
+    late = Overlays(node.journal, lambda: node.now_us, 10_000)
+    for granted in ((row("zoe"), row("ann")), (row("carl"),), (row("zoe", 9_000), row("bert"))):
+        node.change(granted)
+        node.read()
+        often = node.overlays.over(ACME, BASES[0])
+    late.read(node.release)
+
+    once = late.over(ACME, BASES[0])
+    assert [link.text for link in once.policy.links] == [link.text for link in often.policy.links]
+    assert once.revision == often.revision
+
+
 def test_rows_that_the_files_do_not_open_serve_nowhere_and_are_tried_again(node: Node) -> None:
     node.change((row("zoe"), row("eve", holds="role:owner")))
     node.read()

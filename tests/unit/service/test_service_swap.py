@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.runtime import BINDINGS, files
+from support.runtime import BINDINGS, RUNTIME, files
 from support.trees import snapshot_of
 
 from remit.core.names import Namespace, Principal, Tenant, Word
@@ -14,7 +14,7 @@ from remit.core.question import Question
 from remit.core.runtime import parse_runtime_row
 from remit.engine.snapshot import Snapshot
 from remit.fleet.binding_log import NO_BINDINGS, append
-from remit.fleet.bindings import BindingChange
+from remit.fleet.bindings import BindingChange, RowKey
 from remit.fleet.change import genesis, linked, position_of
 from remit.fleet.current_release import CurrentRelease
 from remit.fleet.history import TenantPosition
@@ -44,10 +44,17 @@ class SwapNode:
         self._log.parent.mkdir(parents=True)
         self._head = genesis(ACME)
 
-    def grant(self, name: str, revision: str, expires_us: int | None = None) -> Position:
+    def grant(self, name: str, revision: str, expires_us: int | None = None, holds: str = "role:viewer") -> Position:
         """The journal has one more row, over files of this revision."""
-        row = parse_runtime_row(f"user:{name}", "role:viewer", "a.**", expires_us)
-        made = linked(self._head, ACME, self.now_us, "BINDINGS", "ci", BindingChange((row,), ()).body)
+        row = parse_runtime_row(f"user:{name}", holds, "a.**", expires_us)
+        return self.change(BindingChange((row,), ()), revision)
+
+    def revoke(self, name: str, revision: str, holds: str = "role:viewer") -> Position:
+        row = parse_runtime_row(f"user:{name}", holds, "a.**")
+        return self.change(BindingChange((), (RowKey.of(row),)), revision)
+
+    def change(self, change: BindingChange, revision: str) -> Position:
+        made = linked(self._head, ACME, self.now_us, "BINDINGS", "ci", change.body)
         append(self._log, [made], after=self._head if self._head.seq else NO_BINDINGS)
         self._head = made.head
         release = CurrentRelease(1, "", {ACME: TenantPosition(self._head, revision, self._head)})
@@ -151,3 +158,50 @@ def test_a_change_does_not_wait_until_the_rows_that_another_one_replaced_are_fre
 
     names = [each.revision[:8] for each in (OLD, other)]
     assert events == [f"{what} {name}" for name in names for what in ("another change beside", "freed")]
+
+
+def test_what_takes_away_waits_for_no_files(node: SwapNode) -> None:
+    node.grant("zoe", OLD.revision)
+    first = node.grant("ann", OLD.revision)
+    node.load(OLD)
+
+    node.revoke("zoe", NEW.revision)
+    assert ({"ann"}, first) == node.serves()
+    node.grant("x", NEW.revision)
+    node.grant("ann", NEW.revision, holds="group:suspended")
+    assert (set(), first) == node.serves()
+    # To lift a suspension gives.
+    last = node.revoke("ann", NEW.revision, holds="group:suspended")
+    assert (set(), first) == node.serves()
+    revisions = {node.live.tenants[ACME].revision}
+    node.load(NEW)
+    assert ({"ann", "x"}, last) == node.serves()
+    assert node.live.tenants[ACME].revision not in revisions
+
+
+def test_a_row_that_ends_sooner_ends_while_files_load_and_one_that_ends_later_waits(node: SwapNode) -> None:
+    node.grant("zoe", OLD.revision, expires_us=9_000)
+    first = node.grant("ann", OLD.revision, expires_us=3_000)
+    node.load(OLD)
+    node.grant("zoe", NEW.revision, expires_us=2_000)
+    node.grant("ann", NEW.revision, expires_us=9_000)
+
+    for now_us, who in ((1_999, {"zoe", "ann"}), (2_000, {"ann"}), (3_000, set())):
+        node.now_us = now_us
+        with node.swap.changing():
+            node.swap.end_rows()
+        assert (who, first) == node.serves()
+    node.load(NEW)
+    assert {"ann", "x"} == node.serves()[0]
+
+
+def test_over_pinned_files_a_row_that_they_do_not_open_keeps_no_other_from_counting(node: SwapNode) -> None:
+    node.grant("zoe", NEW.revision)
+    node.load(NEW)
+    shut = snapshot_of(files(runtime=RUNTIME.replace(b"role:viewer, ", b"")), "acme")
+    node.load(shut, Pin(shut.revision, "alice", 0))
+    assert set() == node.serves()[0]
+    node.load(OLD, Pin(OLD.revision, "alice", 0))
+    assert {"zoe"} == node.serves()[0]
+    node.grant("zoe", NEW.revision, holds="group:suspended")
+    assert set() == node.serves()[0]

@@ -77,8 +77,11 @@ class BindingGates:
     def only_takes_away(self, work: BindingWork, before: Snapshot, after: Snapshot) -> bool:
         """Whether the change gives nobody anything. Then it may follow a policy that is not the newest: it is as if it had been
         made before the changes since."""
+        shorter = {RowKey.of_link(link) for link in work.shortened}
+        added = [link for link in work.added if RowKey.of_link(link) not in shorter]
+        removed = [link for link in work.gone if RowKey.of_link(link) not in shorter]
         try:
-            return not escalations(before, after, work.added, work.gone, None, now_us=work.now_us, most=_MOST_WAYS)
+            return not escalations(before, after, added, removed, None, now_us=work.now_us, most=_MOST_WAYS)
         except (TooManyDiagramsError, TooManyWaysError):
             return False
 

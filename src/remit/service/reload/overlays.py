@@ -4,12 +4,15 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from math import inf
 from typing import Final, NamedTuple
 
 from remit.core.errors import RemitError
 from remit.core.names import Subject, Tenant
 from remit.core.rows import Link
 from remit.core.runtime import RuntimeRow, change_of
+from remit.engine.decision_diagram import TooManyDiagramsError
+from remit.engine.diff.escalation import TooManyWaysError, escalations
 from remit.engine.snapshot import Snapshot
 from remit.fleet.binding_log import BindingLog
 from remit.fleet.bindings import GrantedRow, RowKey
@@ -21,6 +24,8 @@ from remit.service.runtime_links import RuntimeLinks
 
 _TITLE: Final = "remit effective 1"
 _SHOWN: Final = 5
+_MOST_WAYS: Final = 1_000
+"""Different things that changes may take away while files load; with more, all of them wait for the files."""
 _WHOLE_EVERY: Final = 64
 """After so many archives one names all rows again, not only those that changed."""
 _ROWS_A_STEP: Final = 1_000
@@ -133,20 +138,25 @@ class Overlays:
         self._is_read = True
         return {tenant for tenant, overlay in self._tenants.items() if overlay.pending}
 
-    def knows(self, tenant: Tenant) -> bool:
-        """Whether its rows were read, if maybe not the newest."""
-        return tenant in self._tenants
+    def serves(self, tenant: Tenant) -> bool:
+        """Whether `over` has made a snapshot with its rows, if maybe not the newest."""
+        overlay = self._tenants.get(tenant)
+        return overlay is not None and overlay.effective is not None
 
     def is_over(self, tenant: Tenant, base: Snapshot) -> bool:
         """Whether the last snapshot of `over` was made from this one."""
         overlay = self._tenants.get(tenant)
         return overlay is not None and overlay.base is not None and overlay.base.policy is base.policy
 
-    def over(self, tenant: Tenant, base: Snapshot) -> Snapshot:
+    def over(
+        self, tenant: Tenant, base: Snapshot, *, granted_over_others: bool = False, only_taking: bool = False
+    ) -> Snapshot:
         """The policy of the files with the rows that count now. Raises OverlayRefusedError if they do not fit, or were never
         read; then the next call tries again.
 
-        The same snapshot as before if nothing has changed.
+        If rows were `granted_over_others` than these files, a row that does not fit to them is left out, and no other waits for
+        it. With `only_taking`, the changes that only take away count, and all others wait. The same snapshot as before if
+        nothing has changed.
         """
         if not self._is_read:
             raise OverlayRefusedError("rows of run time were not read: somebody may be suspended by one")
@@ -160,9 +170,17 @@ class Overlays:
             overlay.base, overlay.effective, overlay.count, overlay.pending = base, base, 0, pending
             overlay.ending, overlay.ends = {}, []
             return base
-        new, gone = _difference(RuntimeLinks(before) if count else None, pending, now_us)
+        served = RuntimeLinks(before) if count else None
+        new, gone = _difference(served, pending, now_us)
+        left_out: set[RowKey] = set()
+        if only_taking:
+            left_out = _waiting_keys(tenant, before, new, gone, now_us)
+        elif granted_over_others:
+            left_out = self._unfit(tenant, before, new, gone, ending.values())
+        new, gone = _without(left_out, new, gone, now_us)
         count += len(new) - len(gone)
-        revision = _revision(base.revision, overlay.hash, count) if count else base.revision
+        as_served = _as_served(served, left_out, now_us)
+        revision = _revision(base.revision, overlay.hash, count, as_served) if count or as_served else base.revision
         effective, last = before, overlay.last
         # The last change may differ although no row does: it took back what the one before it gave.
         if revision != before.revision:
@@ -174,14 +192,11 @@ class Overlays:
         if before is base:
             effective.expect_changes()
             overlay.ends = []
-        for key, granted in pending.items():
-            ending.pop(key, None)
-            # Also a row that stays: it may have been granted for longer, or have been read again.
-            if granted is not None and granted.row.expires_us is not None and granted.row.counts(now_us):
-                ending[key] = granted
+        overlay.pending = {key: pending.pop(key) for key in left_out}
+        ending = _still_ending(ending, pending, now_us)
         overlay.end_later(ending.keys() & new.keys(), ending, now_us)
         overlay.base, overlay.effective, overlay.count, overlay.last = base, effective, count, last
-        overlay.ending, overlay.pending = ending, {}
+        overlay.ending = ending
         return effective
 
     def archive(self, tenant: Tenant) -> RuntimeArchive | None:
@@ -207,6 +222,10 @@ class Overlays:
         overlay.last = _NO_STEP
         overlay.since_whole = overlay.since_whole + 1 if archive.after else 0
 
+    def left_out(self, tenant: Tenant) -> list[RowKey]:
+        """The rows whose last change does not count yet."""
+        return sorted(self._tenants[tenant].pending)
+
     def count(self, tenant: Tenant) -> int:
         """The rows of run time that count."""
         return self._tenants[tenant].count
@@ -219,6 +238,27 @@ class Overlays:
         """The tenants with rows whose end has passed and that still serve."""
         now_us = self._clock_us()
         return [tenant for tenant, each in self._tenants.items() if each.ends and each.ends[0][0] <= now_us]
+
+    def _unfit(
+        self,
+        tenant: Tenant,
+        before: Snapshot,
+        new: Mapping[RowKey, GrantedRow],
+        gone: Sequence[Link],
+        ending: Iterable[GrantedRow],
+    ) -> set[RowKey]:
+        """The new rows that do not fit to the files, each time without those that were found before."""
+        ceiling = Ceiling(before.policy)
+        unfit = {key for key, each in new.items() if ceiling.closed(each.row)}
+        while True:
+            rows = [each for key, each in new.items() if key not in unfit]
+            after = before.changed("", [_link(tenant, each) for each in rows], gone)
+            granted = [each.row for each in rows]
+            in_force = [*(each.row for each in ending), *granted]
+            found = {RowKey.of(each.row) for each in unsound(before, after, granted, in_force, self._question_rows)}
+            if not found - unfit:
+                return unfit
+            unfit |= found
 
     def _require_fit(
         self, before: Snapshot, after: Snapshot, granted: Sequence[RuntimeRow], in_force: Sequence[RuntimeRow]
@@ -262,7 +302,71 @@ def _difference(
             link = None
         if wanted is not None and link is None:
             new[key] = wanted
-    return new, gone
+    # On every node in one order, whenever it read them: g rows are explained in their order.
+    return dict(sorted(new.items(), key=lambda item: (item[1].seq, item[0]))), gone
+
+
+def _without(
+    keys: set[RowKey], new: dict[RowKey, GrantedRow], gone: list[Link], now_us: int
+) -> tuple[dict[RowKey, GrantedRow], list[Link]]:
+    """The same without the changes of these rows. What has ended is gone even so."""
+    if not keys:
+        return new, gone
+    left = {key: each for key, each in new.items() if key not in keys}
+    return left, [link for link in gone if RowKey.of_link(link) not in keys or _has_ended(link, now_us)]
+
+
+def _has_ended(link: Link, now_us: int) -> bool:
+    return 0 < link.expires_us <= now_us
+
+
+def _still_ending(
+    ending: dict[RowKey, GrantedRow], changed: Mapping[RowKey, GrantedRow | None], now_us: int
+) -> dict[RowKey, GrantedRow]:
+    """The rows that end some time, after these rows changed."""
+    for key, granted in changed.items():
+        ending.pop(key, None)
+        # Also a row that stays: it may have been granted for longer, or have been read again.
+        if granted is not None and granted.row.expires_us is not None and granted.row.counts(now_us):
+            ending[key] = granted
+    return ending
+
+
+def _waiting_keys(
+    tenant: Tenant, before: Snapshot, new: Mapping[RowKey, GrantedRow], gone: Sequence[Link], now_us: int
+) -> set[RowKey]:
+    """The keys of the changes that wait, as long as only those count that take away: suspensions, rows that are gone, and rows
+    that end sooner than they did. If these give somebody something, all wait."""
+    runtime = before.policy.runtime
+    suspend = runtime.suspend if runtime is not None else None
+    old = {RowKey.of_link(link): link for link in gone}
+    counts: set[RowKey] = set()
+    for key in {**new, **old}:
+        row, link = new[key].row if key in new else None, old.get(key)
+        if row is None:
+            is_less = key.holds != suspend
+        elif link is None:
+            is_less = key.holds == suspend
+        else:
+            is_less = (row.expires_us or inf) < (link.expires_us or inf) and key.holds != suspend
+        if is_less:
+            counts.add(key)
+    # A row that ends sooner gives nothing, if what is granted anew is measured as a new row would be.
+    added = [_link(tenant, new[key]) for key in counts - old.keys()]
+    removed = [old[key] for key in counts - new.keys()]
+    try:
+        after = before.changed("", added, removed)
+        gives = bool(escalations(before, after, added, removed, None, now_us=now_us, most=_MOST_WAYS))
+    except (TooManyDiagramsError, TooManyWaysError):
+        gives = True
+    return {*new, *old} if gives else {*new, *old} - counts
+
+
+def _as_served(served: RuntimeLinks | None, keys: Iterable[RowKey], now_us: int) -> list[str]:
+    """Rows that are left out, as they count instead."""
+    links = {key: served.get(key) if served is not None else None for key in keys}
+    changes = {key: 0 if link is None or _has_ended(link, now_us) else change_of(link) for key, link in links.items()}
+    return sorted(f"{key.text} {change}" for key, change in changes.items())
 
 
 def _ended(ends: list[tuple[int, RowKey]], now_us: int) -> set[RowKey]:
@@ -270,7 +374,7 @@ def _ended(ends: list[tuple[int, RowKey]], now_us: int) -> set[RowKey]:
     return {key for end, key in ends if end <= now_us} if ends and ends[0][0] <= now_us else set()
 
 
-def _revision(files: str, hash_: bytes, count: int) -> str:
-    """The revision of a policy with rows of run time: of the files, the last change, and the number of rows that have not
-    ended since. Every node has the same."""
-    return sha256("\n".join((_TITLE, files, hash_.hex(), str(count))).encode()).hexdigest()
+def _revision(files: str, hash_: bytes, count: int, left_out: Sequence[str] = ()) -> str:
+    """The revision of a policy with rows of run time: of the files, the last change, the number of rows that have not ended
+    since, and what is left out. Every node has the same."""
+    return sha256("\n".join((_TITLE, files, hash_.hex(), str(count), *left_out)).encode()).hexdigest()

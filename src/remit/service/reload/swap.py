@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
+from typing import Final
 
 import structlog
 
@@ -17,6 +18,9 @@ from remit.service.errors import LoadingError
 from remit.service.metrics import Metrics
 from remit.service.reload.overlays import OverlayRefusedError, Overlays
 from remit.service.reload.tenants import Change, Outcome, Tenants
+
+_SHOWN: Final = 5
+"""Rows named in a line of the log."""
 
 _log = structlog.get_logger("remit")
 
@@ -104,7 +108,8 @@ class PolicySwap:
 
     def place(self, release: CurrentRelease, recorded: Fork | None = None) -> None:
         """From now on, the rows of run time are those of this release, and what serves its files has its position. While a
-        tenant's files are loaded, its new rows wait: they were granted over those files. Call it within `changing`.
+        tenant's files are loaded, its new rows wait that give something: they were granted over those files. Call it within
+        `changing`.
         `recorded` is the fork of which there is a record already.
 
         Raises JournalUnavailable if a fork is not recorded; then nothing has changed. Raises OSError and ValueError if the
@@ -118,8 +123,7 @@ class PolicySwap:
             self.record(Outcome("POLICY_FORK", "", "", detail))
         changed: set[Tenant] = set()
         if self._overlays is not None:
-            ready = [tenant for tenant in release.tenants if self._is_ready(self._overlays, release, tenant)]
-            changed = self._overlays.read(release, ready)
+            changed = self._overlays.read(release)
         self._release, self._positions = release, release.positions
         self.live.passed = release.passed
         for tenant, policy in self.live.tenants.items():
@@ -138,10 +142,10 @@ class PolicySwap:
         return self._overlays.next_end_us() if self._overlays is not None else None
 
     def _is_ready(self, overlays: Overlays, release: CurrentRelease, tenant: Tenant) -> bool:
-        """Whether the tenant's files of the release were loaded or refused, or do not serve for another reason. Rows that were
-        never read do not wait: somebody may be suspended by one."""
+        """Whether the tenant's files of the release were loaded or refused, or do not serve for another reason. Before the
+        first rows serve, nothing waits: somebody may be suspended by one."""
         files = self.tenants.files.get(tenant)
-        if self.tenants.wrong or not overlays.knows(tenant):
+        if self.tenants.wrong or not overlays.serves(tenant):
             return True
         return files is not None and (files.pin is not None or files.revision == release.tenants[tenant].revision)
 
@@ -186,22 +190,27 @@ class PolicySwap:
         """Raises OverlayRefusedError and JournalUnavailable, and what `Overlays.read` raises."""
         release, present = self._release, self._present(tenant)
         ready = release is None or tenant not in release.tenants or self._is_ready(overlays, release, tenant)
-        if ready and release is not None and tenant in release.tenants:
+        position = release.tenants.get(tenant) if release is not None else None
+        if release is not None and position is not None:
             overlays.read(release, [tenant])
-        elif not ready and present is not None and not overlays.is_over(tenant, base):
+        if not ready and present is not None and not overlays.is_over(tenant, base):
             raise OtherReleaseError
-        snapshot = overlays.over(tenant, base)
+        over_others = position is not None and position.revision != base.revision
+        snapshot = overlays.over(tenant, base, granted_over_others=over_others, only_taking=not ready)
         if snapshot.revision != self._told[tenant]:
             archive = overlays.archive(tenant)
             needs = [each for each in (archive.files, archive.after) if each] if archive is not None else []
             detail = {"needs": needs, "replaces": self._told[tenant], "rows": overlays.count(tenant)}
             content = archive.content if archive is not None else b""
+            if over_others and (left_out := overlays.left_out(tenant)):
+                texts = [each.text for each in left_out[:_SHOWN]]
+                _log.warning("rows of run time do not fit these files", tenant=tenant, rows=len(left_out), first=texts)
             self.record(Outcome("BINDINGS_APPLIED", tenant, snapshot.revision, detail, content))
             if archive is not None:
                 overlays.stored(tenant, archive)
             self._told[tenant] = snapshot.revision
         if not ready and snapshot.position is None and present is not None:
-            # Only rows that have ended make the difference.
+            # It has what was before that position, and what takes away since.
             return snapshot.at(present.position)
         return snapshot
 
