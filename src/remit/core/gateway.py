@@ -71,6 +71,8 @@ def _decoded(segment: bytes) -> str:
         raise RefusedPathError("the path is encoded twice")
     if text in {".", ".."}:
         raise RefusedPathError("the path holds a segment of dots")
+    if text != text.strip():
+        raise RefusedPathError("the path holds a segment with a blank at its start or end")
     if not text.isprintable():
         raise RefusedPathError("the path holds a character that cannot be printed")
     return text

@@ -67,6 +67,10 @@ def test_segments_are_decoded_once_and_the_query_is_left_out(path: bytes, segmen
         b"/a//b": "`//`",
         b"/.": "dots",
         b"/a/../b": "dots",
+        b"/admin%20/users": "blank at its start or end",
+        b"/%20admin/users": "blank at its start or end",
+        b"/admin/users%20": "blank at its start or end",
+        b"/%20": "blank at its start or end",
         b"/%2e%2E": "dots",
         b"/.%2e/a": "dots",
         b"/%252e%252e/a": "twice",
@@ -111,6 +115,7 @@ def test_no_path_gives_a_segment_that_leads_elsewhere(path: bytes) -> None:
         assert "/" not in each
         assert "\\" not in each
         assert each.isprintable()
+        assert each == each.strip()
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ class RuleId(StrEnum):
     HIDDEN_ACTION = "hidden-action"
     CLAIMED_NAMESPACE = "claimed-namespace"
     OVERLAPPING_ROUTES = "overlapping-routes"
+    CATCH_ALL_ROUTE = "catch-all-route"
     ROUTE_NOBODY_MAY_USE = "route-nobody-may-use"
     RUNTIME_OPENS_NOTHING = "runtime-opens-nothing"
     SIMILAR_NAMES = "similar-names"
@@ -91,6 +92,9 @@ RULES: Final = {
     ),
     RuleId.OVERLAPPING_ROUTES: LintRule(
         LintSeverity.NOTE, "This route and another match some of the same requests, and each matches others too."
+    ),
+    RuleId.CATCH_ALL_ROUTE: LintRule(
+        LintSeverity.WARNING, "This route decides other spellings of a narrower route's path, by another question."
     ),
     RuleId.ROUTE_NOBODY_MAY_USE: LintRule(
         LintSeverity.WARNING, "No row allows anybody what this route asks, so each request is denied."

@@ -12,7 +12,7 @@ from remit.policy.lint.escalation import inherited_secrets, privilege_escalation
 from remit.policy.lint.finding import LintFinding, RuleId
 from remit.policy.lint.resources import dedicated_too_high, opened_too_widely, wants_a_namespace
 from remit.policy.lint.roles import empty_groups, idle_managed_roles, idle_roles, unopened_names
-from remit.policy.lint.routes import overlapping_routes, routes_nobody_may_use
+from remit.policy.lint.routes import catch_all_routes, overlapping_routes, routes_nobody_may_use
 from remit.policy.lint.rows import (
     deny_never_applies,
     future_kinds,
@@ -110,6 +110,7 @@ def _tenant_findings(tenant: LintedTenant) -> Iterator[LintFinding]:
     yield from hidden_actions(tenant)
     yield from claimed_namespaces(tenant)
     yield from overlapping_routes(tenant)
+    yield from catch_all_routes(tenant)
     yield from routes_nobody_may_use(tenant)
     yield from similar_names(tenant)
     yield from _undecided(tenant)

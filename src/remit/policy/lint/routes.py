@@ -28,6 +28,33 @@ def overlapping_routes(tenant: LintedTenant) -> Iterator[LintFinding]:
                 break
 
 
+def catch_all_routes(tenant: LintedTenant) -> Iterator[LintFinding]:
+    """Finds routes with `**` that decide a path which differs from a narrower route's in a final dot, by another
+    question: one finding a route."""
+    found: dict[Route, tuple[Route, str]] = {}
+    table = RouteTable(tenant.policy.routes)
+    for route in sorted(tenant.policy.routes, key=lambda route: (route.line, route.column)):
+        method = route.methods[0] if route.methods[0] != ANY_METHOD else "GET"
+        path = [each[1:-1] if is_capture(each) else each for each in route.path.segments]
+        for position, segment in enumerate(route.path.segments):
+            if segment and not is_capture(segment):
+                respelled = [*path[:position], f"{segment}.", *path[position + 1 :]]
+                winner = table.find(method, respelled)
+                if winner is not None and winner.path.tail and _question(winner) != _question(route):
+                    found.setdefault(winner, (route, "/".join(respelled)))
+    for wide, (route, shown) in found.items():
+        message = (
+            f"`{wide.text}` decides other spellings of `{route.text}` (line {route.line}), such as `/{shown}`, and asks "
+            f"for {_question(wide)} in place of {_question(route)}"
+        )
+        yield LintFinding(wide.file, wide.line, wide.column, RuleId.CATCH_ALL_ROUTE, message)
+
+
+def _question(route: Route) -> str:
+    where = f" in `{route.namespace}`" if route.namespace else ""
+    return f"{route.action} on {route.kind}{where}"
+
+
 def routes_nobody_may_use(tenant: LintedTenant) -> Iterator[LintFinding]:
     # What some principals hold is not known then.
     if tenant.holders.undecided:
