@@ -104,6 +104,23 @@ def test_every_node_serves_a_new_release(fleet: Fleet, tmp_path: Path) -> None:
         assert "STOPPED" in remit("nodes", "--policy-store", url).stdout
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_node_without_the_audit_schema_stops_before_it_pulls(
+    local: Fleet, new_postgresql: Callable[[], AbstractContextManager[str]], tmp_path: Path, workers: str
+) -> None:
+    url, store = local
+    store.publish(Draft(tree_of(files(acme=allows("ann"))), "ci"), 0)
+    flags = "--policy-store", url, "--workers", workers
+    with new_postgresql() as audit:
+        server = Server(tmp_path, *flags, policies=None, audit=audit).launch()
+        assert 3 == server.exit_code()
+        assert "has no audit tables" in server.log_text()
+        assert "start `remit serve` once with `--audit-migrate`" in server.log_text()
+        assert "release pulled" not in server.log_text()
+        with Server(tmp_path, *flags, "--audit-migrate", policies=None, audit=audit) as migrated:
+            assert "release pulled" in migrated.log_text()
+
+
 def test_a_node_and_a_publisher_need_no_more_than_their_rights(
     new_postgresql: Callable[[], AbstractContextManager[str]], tmp_path: Path
 ) -> None:

@@ -1,10 +1,12 @@
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import structlog
 
+from remit.audit.errors import StoreAwayError
 from remit.audit.store.store import AuditStore
 from remit.files import make_private, open_private, write_whole
 from remit.service.errors import StartupError
@@ -69,6 +71,16 @@ def refuse_gone(settings: Settings, store: AuditStore) -> None:
     """Raises StartupError if the node's store is gone, and AuditStoreError."""
     if store.is_empty():
         KnownStores(settings).require_new("audit", place_of(store))
+
+
+def refuse_unmigrated(settings: Settings) -> None:
+    """Raises AuditStoreError if the audit needs `audit_migrate`, and StartupError as `refuse_gone`. Passes a store that is
+    away or new: whoever opens it decides."""
+    if not settings.audit_migrate:
+        with suppress(StoreAwayError), AuditStore(settings.audit, busy_timeout_s=settings.audit_timeout_s) as store:
+            refuse_gone(settings, store)
+            if not store.is_new():
+                store.open()
 
 
 def place_of(store: AuditStore) -> str:

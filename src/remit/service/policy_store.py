@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Self
 
+from remit.audit.errors import AuditStoreError
 from remit.core.names import CALLERS
 from remit.fleet.change import position_of
 from remit.fleet.current_release import CurrentRelease
@@ -15,6 +16,7 @@ from remit.fleet.store import PolicyStore
 from remit.policy.live import LivePolicies
 from remit.service.directory.publisher import DirectoryPublisher
 from remit.service.errors import StartupError
+from remit.service.known_stores import refuse_unmigrated
 from remit.service.settings import Settings
 from remit.service.version import VERSION
 
@@ -49,6 +51,8 @@ class PolicyPuller:
             return None
         with ExitStack() as failed:
             try:
+                # To pull and to load may take minutes: what would refuse the start after them refuses it before.
+                refuse_unmigrated(settings)
                 store = PolicyStore(settings.policy_store)
                 failed.callback(store.close)
                 journal.begin()
@@ -72,7 +76,7 @@ class PolicyPuller:
                     most_bytes=settings.limits.bytes,
                 )
                 puller.first()
-            except (PolicyStoreError, ForgedReleaseError, OSError) as error:
+            except (AuditStoreError, PolicyStoreError, ForgedReleaseError, OSError) as error:
                 raise StartupError(str(error)) from error
             return cls(puller, journal, publisher, settings.grace_s, failed.pop_all())
 
