@@ -2,12 +2,15 @@
 
 import argparse
 import asyncio
+import base64
 import json
 import os
 import shutil
 import statistics
+import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -128,8 +131,70 @@ def measure(sides: Sequence[Side], rounds: int, seconds: float) -> dict[str, lis
     return figures
 
 
+async def flood(target: str, files: Files, token: str, connections: int) -> None:
+    """Junk in the shape of a token, each another one, over many connections, until it is killed."""
+    head, claims, _ = token.split(".")
+    ca, cert, key = (path.read_bytes() for path in files)
+    channels = [
+        grpc.aio.secure_channel(
+            target, grpc.ssl_channel_credentials(ca, key, cert), [("grpc.use_local_subchannel_pool", 1)]
+        )
+        for _ in range(connections)
+    ]
+
+    async def one(channel: grpc.aio.Channel) -> None:
+        check = channel.unary_unary(CHECK)
+        while True:
+            junk = base64.urlsafe_b64encode(os.urandom(64)).decode().rstrip("=")
+            try:
+                await check(b"", metadata=(("authorization", f"Bearer {head}.{claims}.{junk}"),))
+            except grpc.aio.AioRpcError as error:
+                refused[error.code().name] += 1
+
+    async def report() -> None:
+        while True:
+            await asyncio.sleep(1)
+            print(dict(refused), flush=True)
+
+    refused: Counter[str] = Counter()
+    await asyncio.gather(report(), *map(one, channels))
+
+
+def junk(target: str, files: Files, token: str, load_core: int, seconds: float) -> None:
+    """What junk tokens of others do to a token that the server knows."""
+    ca, cert, key = (path.read_bytes() for path in files)
+    credentials = grpc.ssl_channel_credentials(ca, key, cert)
+    message = example.remit_check().message
+    rows = []
+    for connections in (0, 16, 256):
+        command = [sys.executable, "-m", "bench.rights", "--flood", target, *map(str, files), token, str(connections)]
+        flooding = subprocess.Popen(
+            ["nice", "-n", "15", "taskset", "-c", str(load_core), *command], stdout=subprocess.PIPE, text=True
+        )
+        with grpc.secure_channel(target, credentials) as channel, flooding:
+            check = channel.unary_unary(CHECK)
+            assert flooding.stdout is not None
+            flooding.stdout.readline()
+            taken = []
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                began = time.perf_counter()
+                check(message, metadata=(("authorization", f"Bearer {token}"),), timeout=30)
+                taken.append((time.perf_counter() - began) * 1000)
+            flooding.terminate()
+            refused = flooding.stdout.read().splitlines()[-1]
+        taken.sort()
+        shown = [f"{taken[int((len(taken) - 1) * part)]:.1f} ms" for part in (0.5, 0.99, 1)]
+        rows.append([str(connections), refused, str(len(taken)), *shown])
+    table.show(["connections with junk", "junk", "checks of a known token", "p50", "p99", "worst"], rows)
+
+
 def main() -> int:
+    if sys.argv[1:2] == ["--flood"]:
+        target, *files, token, connections = sys.argv[2:]
+        asyncio.run(flood(target, Files(*map(Path, files)), token, int(connections)))
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--junk", action="store_true", help="only a known token beside others' junk tokens")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of a round of one server")
     arguments = parser.parse_args()
@@ -147,6 +212,10 @@ def main() -> int:
         caller = files[_CALLER]
         without = Side("without rights", started("without rights", BENCH / "example"), caller)
         rights = Side("rights", started("rights", policies), caller)
+        if arguments.junk:
+            server = started("tokens", policies, "--identities", str(identities))
+            junk(server.target, caller, token, load_core, 4 * arguments.seconds)
+            return 0
         tokens = started("rights and tokens", policies, "--identities", str(identities))
         sides = [
             without,
