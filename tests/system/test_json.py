@@ -38,8 +38,10 @@ from remit.policy.revisions.archive import Archive
 from remit.v1.status_service_pb2 import GetShadowRequest
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden" / "json"
-DOCS: Final = Path(__file__).parents[2] / "docs"
-PAGE: Final = (DOCS / "reference" / "json.md").read_text()
+ROOT: Final = Path(__file__).parents[2]
+EXAMPLES: Final = "docs/graphs", "docs/kestra", "tests/golden/small", "tests/golden/edited"
+"""Folders of the repository that commands read, beside its policies."""
+PAGE: Final = (ROOT / "docs" / "reference" / "json.md").read_text()
 WRITES: Final = bool(os.environ.get("REMIT_WRITE_GOLDEN"))
 LINES: Final = {"audit follow", "audit checkpoint"}
 """The commands that print an object a line."""
@@ -94,9 +96,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bindings = folder / "candidate" / "acme" / "bindings.csv"
     bindings.write_text(bindings.read_text() + "g, user:carol, role:deployer, acme/acme.finance\n")
     shutil.copytree(folder / "policies", folder / "ungranted", ignore=shutil.ignore_patterns("_callers"))
-    shutil.copytree(DOCS / "graphs", folder / "graphs")
-    shutil.copytree(DOCS / "kestra", folder / "kestra")
-    _small(folder / "small")
+    for each in EXAMPLES:
+        shutil.copytree(ROOT / each, folder / each)
     (folder / "owners.txt").write_text("acme.data\nacme.legal\n")
     (folder / "model.conf").write_text(
         "[request_definition]\nr = sub, obj, act\n[policy_definition]\np = sub, obj, act\n"
@@ -108,23 +109,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "redact.key").chmod(0o600)
     _recorded(folder)
     return folder
-
-
-def _small(folder: Path) -> None:
-    """Policies with a bit of everything that the commands over policies find."""
-    tenant = folder / "acme"
-    (tenant / "tests").mkdir(parents=True)
-    (folder / "vocabulary.yaml").write_text("kinds:\n  FLOW: {class: namespace, actions: [VIEW, UPDATE]}\n")
-    (tenant / "roles.csv").write_text(
-        "p, role:reader, acme, **, FLOW, VIEW, allow\np, role:unused, acme, **, FLOW, UPDATE, allow\n"
-    )
-    (tenant / "bindings.csv").write_text("g, user:ada, role:reader, acme\n")
-    (tenant / "tests" / "reads.yaml").write_text(
-        "name: who reads\naccess:\n"
-        "  - {principal: user:ada, action: VIEW, kind: FLOW, namespace: web, expect: allow}\n"
-        "  - {principal: user:ada, action: UPDATE, kind: FLOW, namespace: web, expect: deny}\n"
-        "  - {principal: user:bob, action: VIEW, kind: FLOW, namespace: web, expect: deny}\n"
-    )
 
 
 def _recorded(folder: Path) -> None:
@@ -145,7 +129,9 @@ def _recorded(folder: Path) -> None:
         store.append([allowed, denied, nobody], [loaded, read])
     with PolicyStore(f"sqlite:///{folder / 'policy.db'}") as policies:
         policies.migrate()
-        release = policies.publish(Draft(read_tree(folder / "small", DEFAULT_LIMITS), "ci", "the first"), 0).release
+        release = policies.publish(
+            Draft(read_tree(folder / "tests/golden/small", DEFAULT_LIMITS), "ci", "the first"), 0
+        ).release
         assert release.seq == 1
     spool = Spool(folder / "spool.db", max_bytes=1 << 24).open()
     spool.put([decision_at(DECIDED + 3_000_000, **shop, action="VIEW", rule="roles.csv:20")])
@@ -228,6 +214,14 @@ def normal(value: Any, folder: Path, name: str = "") -> Any:
                 text = re.sub(pattern, sample, text)
             return text
     return value
+
+
+def test_commands_read_folders_of_the_repository(world: Path) -> None:
+    words = {word for file in GOLDEN.glob("*.json") for word in json.loads(file.read_text())["command"].split()}
+    read = {word for word in words if (world / word).exists() and ((world / word).is_dir() or "/" in word)}
+
+    assert {"policies", "tests/golden/small", "tests/golden/edited", "docs/graphs/close.json"} <= read
+    assert {word for word in read if not (ROOT / word).exists()} == set()
 
 
 def test_every_command_has_json_and_a_golden_file() -> None:
