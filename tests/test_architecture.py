@@ -1,12 +1,15 @@
 """What the import graph, the generated code and the documents must stay."""
 
 import ast
+import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import grimp
 import pytest
@@ -111,6 +114,38 @@ def test_core_imports_only_the_standard_library(graph: grimp.ImportGraph) -> Non
     outside = {found for module in core for found in graph.find_modules_directly_imported_by(module)} - core
 
     assert {name for name in outside if name.partition(".")[0] not in sys.stdlib_module_names} == set()
+
+
+def contracts() -> dict[str, Any]:
+    """The import contracts by name."""
+    found = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    return {each["name"]: each for each in found}
+
+
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [
+        ("the client sees wire, v1 and core alone", {"client"}),
+        (
+            "the console sees drawings, child processes, the client, and what the client sees",
+            {"console", "drawing", "process", "client"},
+        ),
+    ],
+)
+def test_contract_forbids_every_package_that_its_name_leaves_out(
+    graph: grimp.ImportGraph, name: str, seen: set[str]
+) -> None:
+    packages = {each.removeprefix("remit.") for each in graph.find_children("remit")}
+    forbidden = {each.removeprefix("remit.") for each in contracts()[name]["forbidden_modules"]}
+    assert packages - seen - {"wire", "v1", "core"} == forbidden
+
+
+def test_page_about_the_architecture_draws_the_layers() -> None:
+    page = (ROOT / "docs/internals/architecture.md").read_text()
+    drawn = [line.split("  ")[1:] for line in page.split("```")[1].splitlines()[1:]]
+    layers = [layer.split(" | ") for layer in contracts()["arrows run down only"]["layers"]]
+    assert [[each.strip() for each in line if each.strip()] for line in drawn] == layers[1:]
+    assert {each for layer in layers[1:] for each in layer} <= set(re.findall(r"`([a-z_0-9]+)`", page))
 
 
 def test_the_client_needs_no_server_library(graph: grimp.ImportGraph) -> None:

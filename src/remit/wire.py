@@ -1,4 +1,4 @@
-"""Converts between protobuf and core values, in both directions. Imported only by rpc, client and cli."""
+"""Converts between protobuf and core values, in both directions, for the ways in and for clients."""
 
 from collections.abc import Iterable
 from typing import Final
