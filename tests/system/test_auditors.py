@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 import trustme
 from support.certificates import Authority
 from support.locks import locked
-from support.server import DEADLINE_S, Server, remit
+from support.server import DEADLINE_S, Server, remit, until
 
 from remit.audit.chain.chain import READS
 from remit.audit.ids import DecisionIds, format_id
@@ -177,6 +178,50 @@ def reads(server: Server) -> Iterator[Callable[[], list[Any]]]:
 
 
 Reads = Callable[[], list[Any]]
+
+
+def test_the_records_of_a_removed_tenant_stay_closed_to_whom_it_denies(
+    authority: Authority, tmp_path: Path, untested: Path
+) -> None:
+    policies = shutil.copytree(untested, tmp_path / "policies")
+    rows = f"""\
+p, service:dns/{NOBODY}, _callers, **, REMIT, CHECK, allow
+p, service:dns/{ALL}, _callers, **, REMIT|REMIT_INSTANCE, AUDIT|STATUS, allow
+"""
+    shutil.rmtree(policies / "_callers", ignore_errors=True)
+    (policies / "_callers").mkdir()
+    (policies / "_callers" / "bindings.csv").write_text(rows)
+    flags = authority.server_flags(*authority.signed("server", "127.0.0.1"))
+
+    def client(server: Server, name: str) -> Client:
+        return Client(server.target, timeout_s=DEADLINE_S, tls=authority.caller(authority.signed(name, name)))
+
+    def code_of(call: str, tenant: str) -> str:
+        try:
+            CALLS[call](auditor, tenant)
+        except DecisionUnavailable as refused:
+            return refused.code
+        return "OK"
+
+    with (
+        Server(tmp_path, *flags, policies=policies) as server,
+        client(server, ALL) as auditor,
+        client(server, NOBODY) as asker,
+    ):
+        asker.check("globex", *QUESTION)
+        stream = auditor.follow_records(RecordFilter(since_us=1))
+        assert next(stream).id
+        denied = f"{rows}p, service:dns/{ALL}, _callers, globex, REMIT, AUDIT, deny\n"
+        (policies / "_callers" / "bindings.csv").write_text(denied)
+        until(lambda: code_of("CountRecords", "globex") == "PERMISSION_DENIED", "the deny serves")
+        asker.check("globex", *QUESTION)
+        with pytest.raises(DecisionUnavailable) as ended:
+            next(stream)
+        assert "PERMISSION_DENIED" == ended.value.code
+        shutil.rmtree(policies / "globex")
+        until(lambda: "globex" not in {each.tenant for each in auditor.status().tenants}, "the tenant is removed")
+        for call in ("ListRecords", "FollowRecords", "CountRecords", "ListLifecycle"):
+            assert ("INVALID_ARGUMENT", "PERMISSION_DENIED") == (code_of(call, ""), code_of(call, "globex"))
 
 
 def test_each_read_is_recorded_and_so_is_each_page(connect: Connect, decided: dict[str, str], reads: Reads) -> None:

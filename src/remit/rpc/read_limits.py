@@ -13,7 +13,9 @@ from remit.audit.record import AUDIT_READ
 from remit.core.caller_actions import CallerAction
 from remit.rpc.call_context import caller, still_called
 from remit.rpc.errors import CrowdedError
+from remit.service.callers import EVERY_TENANT
 from remit.service.compute_turns import waiting
+from remit.service.errors import ForbiddenError
 from remit.service.node import ServerNode
 
 READERS: Final = 4
@@ -39,8 +41,10 @@ class AuditReads:
         longer read this tenant; '' for all."""
         still_called.get()()
         rights = self._node.rights
-        if tenant or not rights.audits_all(caller.get()):
+        if tenant:
             rights.require(caller.get(), CallerAction.AUDIT, tenant)
+        elif not rights.audits_all(caller.get()):
+            raise ForbiddenError(caller.get(), CallerAction.AUDIT, EVERY_TENANT)
 
     def require_any(self) -> None:
         """Raises ForbiddenError if the caller may read the records of no tenant."""

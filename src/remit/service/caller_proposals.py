@@ -1,7 +1,7 @@
 """Rows of `_callers` for what callers asked: of its roles the fewest that cover it."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -47,7 +47,7 @@ class Proposals:
     """Rights that were used and that the policy gives already."""
 
 
-def propose(policy: Policy, usage: CallerUsage, tenants: Collection[str]) -> Proposals:
+def propose(policy: Policy, usage: CallerUsage) -> Proposals:
     """The rows that the used rights need beyond those of `policy`, in the order of callers and tenants.
 
     Of the sets of roles that are as small, the one that gives the least beyond. A p row stands for what no role gives,
@@ -57,7 +57,7 @@ def propose(policy: Policy, usage: CallerUsage, tenants: Collection[str]) -> Pro
     for asked in sorted(usage.asked, key=lambda asked: asked.order):
         by_caller[asked.caller][asked.tenant].append(asked.action)
     proposals = Proposals()
-    rights, roles = Rights(policy, tenants), _Roles(policy, tenants)
+    rights, roles = Rights(policy), _Roles(policy)
     for caller, by_tenant in by_caller.items():
         caller_policy, held = policy, rights
         # All tenants at once come first: what gives that gives the rest too.
@@ -65,17 +65,17 @@ def propose(policy: Policy, usage: CallerUsage, tenants: Collection[str]) -> Pro
             before = held.mask(caller, tenant)
             ungranted = [AskedRight(caller, tenant, action) for action in used if not before & action.bit]
             proposals.granted += len(used) - len(ungranted)
-            wanted = _undenied(held, ungranted, tenants, proposals)
+            wanted = _undenied(held, ungranted, proposals)
             rows: list[str] = []
             if wanted and tenant != INSTANCE:
                 bound = [_binding(caller, role, tenant) for role in roles.fewest(tenant, _mask(wanted))]
                 caller_policy = replace(caller_policy, links=(*caller_policy.links, *bound))
-                held = Rights(caller_policy, tenants)
+                held = Rights(caller_policy)
                 rows += [link.text for link in bound]
             after = held.mask(caller, tenant)
             # A role may deny what another gives.
             missing = [AskedRight(caller, tenant, action) for action in wanted if not after & action.bit]
-            lacking = _undenied(held, missing, tenants, proposals)
+            lacking = _undenied(held, missing, proposals)
             if lacking:
                 rows.append(_rule_text(caller, tenant, lacking))
             if rows:
@@ -88,11 +88,9 @@ def _mask(actions: Iterable[CallerAction]) -> int:
     return sum(action.bit for action in actions)
 
 
-def _undenied(
-    rights: Rights, wanted: Iterable[AskedRight], tenants: Collection[str], proposals: Proposals
-) -> list[CallerAction]:
+def _undenied(rights: Rights, wanted: Iterable[AskedRight], proposals: Proposals) -> list[CallerAction]:
     """The wanted actions without those that a row denies, which are added to the proposals."""
-    denied = {asked: _denied(rights, asked, tenants) for asked in wanted}
+    denied = {asked: _denied(rights, asked) for asked in wanted}
     proposals.denied += [each for each in denied.values() if each is not None]
     return [asked.action for asked, by in denied.items() if by is None]
 
@@ -100,13 +98,13 @@ def _undenied(
 class _Roles:
     """What each role of a policy gives, to whom holds nothing else."""
 
-    def __init__(self, policy: Policy, tenants: Collection[str]) -> None:
+    def __init__(self, policy: Policy) -> None:
         rules = tuple(rule for rule in policy.rules if rule.subject.startswith(_ROLE))
         inclusions = tuple(link for link in policy.links if link.member.startswith(_ROLE))
         names = sorted({rule.subject for rule in rules} | {link.member for link in inclusions})
         self._holders = {role: f"service:{number}" for number, role in enumerate(names)}
         bindings = (_binding(holder, role, EVERY_TENANT) for role, holder in self._holders.items())
-        self._rights = Rights(replace(policy, rules=rules, links=(*inclusions, *bindings), access=None), tenants)
+        self._rights = Rights(replace(policy, rules=rules, links=(*inclusions, *bindings), access=None))
 
     def fewest(self, tenant: str, wanted: int) -> Sequence[str]:
         """The fewest roles that give the most of what is wanted; of these, those that give the least beyond it."""
@@ -139,8 +137,8 @@ def _rule_text(caller: str, tenant: str, actions: Sequence[CallerAction]) -> str
     return f"p, {caller}, {CALLERS}, {where}, {kinds}, {'|'.join(actions)}, allow"
 
 
-def _denied(rights: Rights, asked: AskedRight, tenants: Collection[str]) -> Denied | None:
-    where: Sequence[str] = (EVERY_TENANT, *tenants) if asked.tenant == EVERY_TENANT else (asked.tenant,)
+def _denied(rights: Rights, asked: AskedRight) -> Denied | None:
+    where: Sequence[str] = rights.everywhere if asked.tenant == EVERY_TENANT else (asked.tenant,)
     for tenant in where:
         kind, namespace = asked_about(Tenant(tenant) if tenant else None)
         decision = rights.snapshot.decide(Question(Principal(asked.caller), Word(asked.action), kind, namespace))

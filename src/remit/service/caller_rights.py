@@ -2,11 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import chain, count
 from typing import Final, NamedTuple
 
 from remit.core.caller_actions import CallerAction, asked_about
 from remit.core.errors import named, violation
 from remit.core.names import CALLERS, Principal, Tenant, parse_tenant
+from remit.core.policy import Policy
 from remit.engine.snapshot import Snapshot
 from remit.policy.live import LivePolicies, TenantPolicy
 from remit.service.callers import EVERY_TENANT, Caller, parse_auditors, parse_operators
@@ -44,6 +46,8 @@ class _KnownRights(NamedTuple):
     """None without such a folder."""
     masks: dict[tuple[str, str], int]
     """By principal and tenant."""
+    tenants: tuple[Tenant, ...] = ()
+    """As `tenants_apart`."""
 
 
 class CallerRights:
@@ -77,15 +81,20 @@ class CallerRights:
     def _mask(self, principal: str, tenant: str) -> int:
         if not self._named:
             return _EVERYTHING
-        callers, known = self._live.get(CALLERS), self._known
-        if callers is not known.callers or len(known.masks) >= _MASKS:
-            # One assignment: what another thread computes by an older state stays with that state.
-            self._known = known = _KnownRights(callers, {})
+        known = self._current()
         key = principal, tenant
         mask = known.masks.get(key)
         if mask is None:
-            mask = known.masks[key] = self._computed(callers, *key)
+            mask = known.masks[key] = self._computed(known.callers, *key)
         return mask
+
+    def _current(self) -> _KnownRights:
+        callers, known = self._live.get(CALLERS), self._known
+        if callers is not known.callers or len(known.masks) >= _MASKS:
+            snapshot = callers.snapshot if callers is not None else None
+            # One assignment: what another thread computes by an older state stays with that state.
+            self._known = known = _KnownRights(callers, {}, tenants_apart(snapshot.policy) if snapshot else ())
+        return known
 
     def may(self, caller: Caller, action: CallerAction, tenant: str) -> bool:
         return bool(self.mask(caller, tenant) & action.bit)
@@ -103,8 +112,9 @@ class CallerRights:
         return allowed
 
     def audits_all(self, caller: Caller) -> bool:
-        """Whether the caller may read the records of all tenants at once: a row that denies one tenant counts."""
-        return all(self.may(caller, CallerAction.AUDIT, tenant) for tenant in (EVERY_TENANT, *self._live.tenants))
+        """Whether the caller may read the records of all tenants at once: of those too that were removed, or are to come."""
+        everywhere = (EVERY_TENANT, *self._current().tenants)
+        return all(self.may(caller, CallerAction.AUDIT, tenant) for tenant in everywhere)
 
     def audit_tenant(self, caller: Caller, field: str, asked: str) -> str:
         """The tenant whose records a caller reads if it asks for `asked`. '' means all tenants, as argument and result.
@@ -138,6 +148,17 @@ def granted(snapshot: Snapshot, principal: str, tenant: str) -> int:
     kind, namespace = asked_about(Tenant(tenant) if tenant else None)
     allowed = snapshot.permitted(Principal(principal), namespace)
     return sum(CallerAction(action).bit for name, action in allowed if name == kind)
+
+
+def tenants_apart(policy: Policy) -> tuple[Tenant, ...]:
+    """The tenants that a policy of `_callers` names, and one that it does not name: it gives all others the same rights.
+
+    Whoever has a right about these has it about every tenant, whether it is configured or not.
+    """
+    patterns = chain((rule.namespaces for rule in policy.rules), (link.scope for link in policy.links))
+    names = {pattern.segments[0] for pattern in patterns if pattern.segments} - {"*"}
+    other = next(name for name in map("other{}".format, count()) if name not in names)
+    return tuple(Tenant(name) for name in (*sorted(names), other))
 
 
 def _settings_masks(settings: Settings) -> Mapping[str, Mapping[str, int]]:

@@ -17,7 +17,7 @@ from remit.core.names import CALLERS, INSTANCE, is_principal
 from remit.core.policy import Policy
 from remit.core.question import QuestionType
 from remit.engine.snapshot import Snapshot
-from remit.service.caller_rights import granted
+from remit.service.caller_rights import granted, tenants_apart
 from remit.service.callers import EVERY_TENANT
 
 ACTIONS_OF_EVENT: Final[Mapping[str, tuple[CallerAction, ...]]] = {
@@ -140,16 +140,16 @@ def _asked_in(record: LifecycleRecord) -> tuple[str, str, tuple[CallerAction, ..
 class Rights:
     """The rights that a policy of `_callers` gives, for callers that the audit names."""
 
-    def __init__(self, policy: Policy, tenants: Collection[str]) -> None:
+    def __init__(self, policy: Policy) -> None:
         self.snapshot = Snapshot(policy)
-        self._everywhere = (EVERY_TENANT, *tenants)
+        self.everywhere = (EVERY_TENANT, *tenants_apart(policy))
         self._masks: dict[tuple[str, str], int] = {}
 
     def mask(self, caller: str, tenant: str) -> int:
-        """As bits. Of all tenants at once a caller has the rights that it has about each of them and the instance."""
+        """As bits. Of all tenants at once a caller has the rights that it has about every tenant and the instance."""
         if tenant != EVERY_TENANT:
             return self._mask(caller, tenant)
-        return reduce(and_, (self._mask(caller, each) for each in self._everywhere))
+        return reduce(and_, (self._mask(caller, each) for each in self.everywhere))
 
     def _mask(self, caller: str, tenant: str) -> int:
         key = caller, tenant

@@ -170,6 +170,28 @@ def test_deny_of_one_tenant_keeps_an_auditor_from_reading_all_at_once(world: Wor
         world.rights.audit_tenant(BATCH, "tenant", "")
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "p, service:batch, _callers, **, REMIT, AUDIT, allow\np, service:batch, _callers, globex, REMIT, AUDIT, deny\n",
+        "p, service:batch, _callers, acme, REMIT, AUDIT, allow\n",
+        "p, role:all, _callers, **, REMIT, AUDIT, allow\ng, service:batch, role:all, _callers/acme\n",
+        (
+            "p, service:batch, _callers, **, REMIT, AUDIT, allow\n"
+            "p, role:none, _callers, **, REMIT, AUDIT, deny\n"
+            "g, service:batch, role:none, _callers/globex\n"
+        ),
+    ],
+)
+def test_a_removed_tenant_keeps_an_auditor_without_its_right_from_reading_all_at_once(world: World, rows: str) -> None:
+    world.callers(f"p, service:batch, _callers, **, REMIT_INSTANCE, AUDIT, allow\n{rows}")
+    assert not world.rights.audits_all(BATCH)
+    world.live.remove(Tenant("globex"))
+    assert not world.rights.audits_all(BATCH)
+    with pytest.raises(MalformedQuestionError, match="expected one of _callers, acme"):
+        world.rights.audit_tenant(BATCH, "tenant", "")
+
+
 def test_settings_name_callers_by_principal_uri_or_dns_name() -> None:
     expected = [
         (ALL.principal, ""),

@@ -31,10 +31,9 @@ def propose(
 
     Example: `remit callers propose --since 30d >> policies/_callers/bindings.csv`
     """
-    tenants = tenants_in(directory)
     policy = callers_policy(directory) or starter_policy()
-    usage = usage_in(audit, tenants, since)
-    proposals = proposals_for(policy, usage, tenants)
+    usage = usage_in(audit, tenants_in(directory), since)
+    proposals = proposals_for(policy, usage)
     if as_json:
         print_json(
             {

@@ -27,12 +27,11 @@ def replay(
 
     Example: `remit callers replay --since 30d`
     """
-    tenants = tenants_in(directory)
     policy = callers_policy(directory)
     if policy is None:
         fail(Exit.USAGE, f"`{directory}` has no folder `{CALLERS}`: `remit callers init` writes one")
-    usage = usage_in(audit, tenants, since)
-    found = refused(usage, Rights(policy, tenants))
+    usage = usage_in(audit, tenants_in(directory), since)
+    found = refused(usage, Rights(policy))
     judged = sum(tally.count for tally in usage.asked.values())
     wrong = sum(usage.asked[asked].count for asked in found)
     if as_json:
