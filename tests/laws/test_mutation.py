@@ -5,7 +5,7 @@ from random import Random
 
 from hypothesis import given
 from strategies import World, randoms, worlds
-from support.trees import snapshot_of
+from support.trees import load, snapshot_of
 from test_diff import changed, instances, pairs
 from worldly import questions, reach_questions, tenants
 
@@ -45,6 +45,13 @@ def mutated(policy: Policy, mutant: Mutant) -> Policy:
     return replace(policy, **rows)
 
 
+def loads(world: World, policy: Policy, mutant: Mutant) -> bool:
+    """True if the loader takes the tenant's files with the mutated row in the place of the row."""
+    lines = world.files[mutant.row.file].decode().splitlines()
+    lines[mutant.row.line - 1] = mutant.mutated.text if mutant.mutated is not None else ""
+    return load({**world.files, mutant.row.file: "\n".join(lines).encode()}, policy.tenant).snapshot is not None
+
+
 def noticed(cases: list[DecisionCase], snapshot: Snapshot) -> bool:
     return any(True for each in cases for _ in run_case(each, snapshot, None))
 
@@ -58,8 +65,8 @@ def effects_changed(old: Snapshot, new: Snapshot, found: TenantDiff) -> bool:
 
 @given(worlds, randoms)
 def test_a_mutant_is_noticed_survives_or_changes_nothing(world: World, random: Random) -> None:
-    """Noticed: a case fails over the whole policy. Survived: none does, and some question is answered otherwise.
-    Equivalent: none does, and no question is."""
+    """Noticed: a case fails over the whole policy. Refused: none does, and the files do not load. Survived: they do, and
+    some question is answered otherwise. Equivalent: they do, and no question is."""
     for tenant in tenants(world):
         snapshot = snapshot_of(world.files, tenant)
         policy = snapshot.policy
@@ -71,7 +78,9 @@ def test_a_mutant_is_noticed_survives_or_changes_nothing(world: World, random: R
         for mutant in random.sample(made, min(len(made), MUTANTS)):
             after = Snapshot(mutated(policy, mutant))
             found = diff(policy.tenant, snapshot, after)
-            match judge(mutant, [trial]):
+            verdict = judge(mutant, [trial])
+            assert verdict is Verdict.NOTICED or (verdict is Verdict.REFUSED) != loads(world, policy, mutant)
+            match verdict:
                 case Verdict.NOTICED:
                     assert noticed(cases, after)
                 case Verdict.SURVIVED:
@@ -80,6 +89,8 @@ def test_a_mutant_is_noticed_survives_or_changes_nothing(world: World, random: R
                 case Verdict.EQUIVALENT:
                     assert not noticed(cases, after)
                     assert ((), ()) == (found.access, found.reach)
+                case Verdict.REFUSED:
+                    assert not noticed(cases, after)
                 case verdict:
                     raise AssertionError(verdict)
 

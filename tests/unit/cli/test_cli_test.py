@@ -67,7 +67,7 @@ def test_one_tenant_is_tested_alone_and_managed_roles_are_left_out(policies: Pat
         "globex/bindings.csv    0.0 %  0 of 1 rows",
         "0 of 1 rows exercised, 0.0 %",
         "survived: globex/bindings.csv:1  deleted  g, user:a, role:viewer, globex",
-        "1 mutants: 0 noticed, 1 survived, 0 equivalent, 0 undecided",
+        "1 mutants: 0 noticed, 1 survived, 0 equivalent, 0 undecided, 0 refused",
     ] == done.stdout.splitlines()
 
 
@@ -105,7 +105,7 @@ def test_mutants_are_printed_with_the_mutated_row(policies: Path) -> None:
         "survived: acme/bindings.csv:1  widened  g, user:a, role:viewer, acme/a.**",
         "survived: globex/bindings.csv:1  deleted  g, user:a, role:viewer, globex",
         "survived: roles.csv:1  widened  p, role:viewer, *, **, FLOW, *, allow",
-        "7 mutants: 3 noticed, 3 survived, 1 equivalent, 0 undecided",
+        "7 mutants: 3 noticed, 3 survived, 1 equivalent, 0 undecided, 0 refused",
     ] == done.stdout.splitlines()[3:]
 
 
@@ -116,7 +116,7 @@ def test_a_missing_case_written_kills_its_mutant(policies: Path) -> None:
 
     done = run(str(policies), "--mutate")
 
-    assert (0, "6 mutants: 5 noticed, 0 survived, 1 equivalent, 0 undecided") == (
+    assert (0, "6 mutants: 5 noticed, 0 survived, 1 equivalent, 0 undecided, 0 refused") == (
         done.exit_code,
         done.stdout.splitlines()[-1],
     )

@@ -145,6 +145,32 @@ def test_deleting_one_of_two_equal_rows_is_equivalent() -> None:
     assert [Verdict.EQUIVALENT] * 2 == [judge(each, [tenant]) for each in made if each.mutated is None]
 
 
+def test_mutant_that_the_loader_refuses_is_not_equivalent() -> None:
+    vocabulary = VOCABULARY.replace(b"relations", b"  BINDING: {class: tenant, actions: [CREATE, DELETE]}\nrelations")
+    files = {
+        "vocabulary.yaml": vocabulary,
+        "acme/bindings.csv": b"p, group:out, acme, **, *, *, deny\np, role:r, acme, **, FLOW, VIEW, deny\n"
+        b"g, user:a, role:r, acme\np, group:idle, acme, **, FLOW, VIEW, deny\n",
+        "acme/tenant.yaml": b"runtime: {suspend: group:out}\n",
+        "acme/reach.csv": b"p, acme, a, x, KV, deny\np, acme, a.c, x, KV, deny\n",
+    }
+    loaded = load(files, "acme")
+    assert loaded.snapshot is not None, "\n".join(map(str, loaded.diagnostics))
+    judged = {
+        f"{each.change} {each.text}": judge(each, [Trial(loaded.snapshot, ())])
+        for row in rows_of(loaded.snapshot.policy)
+        for each in mutants(row)
+    }
+
+    assert {
+        "deleted p, group:out, acme, **, *, *, deny",
+        "flipped p, group:out, acme, **, *, *, allow",
+        "deleted p, role:r, acme, **, FLOW, VIEW, deny",
+        "widened p, acme, a.**, x, KV, deny",
+    } == {text for text, verdict in judged.items() if verdict is Verdict.REFUSED}
+    assert Verdict.EQUIVALENT is judged["deleted p, group:idle, acme, **, FLOW, VIEW, deny"]
+
+
 def test_patterns_too_complex_to_compare_are_undecided() -> None:
     """Eight groups one in the other, five scopes each: 390,625 patterns to say where the row counts."""
     members = ["user:a", *(f"group:g{level}" for level in range(7)), "role:r"]
@@ -153,7 +179,9 @@ def test_patterns_too_complex_to_compare_are_undecided() -> None:
         for level in range(8)
         for literal in "abcde"
     ]
-    tenant, (deleted, *_) = trial("".join(["p, role:r, acme, **, FLOW, VIEW, allow\n", *links]))
+    tenant, (deleted, *_) = trial(
+        "".join(["p, role:r, acme, **, FLOW, VIEW, allow\n", *links, "p, role:r, acme, **, USER, VIEW, allow\n"])
+    )
 
     assert "p, role:r, acme, **, FLOW, VIEW, allow" == deleted.text
     assert Verdict.UNDECIDED is judge(deleted, [tenant])
@@ -162,14 +190,14 @@ def test_patterns_too_complex_to_compare_are_undecided() -> None:
 def test_a_row_of_two_tenants_is_noticed_by_the_cases_of_either() -> None:
     files = {
         "vocabulary.yaml": VOCABULARY,
-        "roles.csv": b"p, role:viewer, *, **, FLOW, VIEW, allow\n",
+        "roles.csv": b"p, role:viewer, *, **, FLOW, VIEW, allow\np, role:viewer, *, **, USER, VIEW, allow\n",
         "acme/bindings.csv": b"g, user:a, role:viewer, acme\n",
         "globex/bindings.csv": b"g, user:a, role:viewer, globex\n",
         "globex/tests/x.yaml": f"name: x\naccess:\n{access('user:a', 'VIEW', 'a', 'allow')}\n".encode(),
     }
     loaded = [load(files, tenant) for tenant in ("acme", "globex")]
     both = [Trial(each.snapshot, each.cases) for each in loaded if each.snapshot is not None]
-    (row,) = [rule for each in loaded[:1] if each.snapshot for rule in each.snapshot.policy.rules]
+    row, _ = [rule for each in loaded[:1] if each.snapshot for rule in each.snapshot.policy.rules]
     deleted, *_ = mutants(row)
 
     assert [Tenant("acme"), Tenant("globex")] == [each.tenant for each in loaded]

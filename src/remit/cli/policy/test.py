@@ -28,7 +28,7 @@ from remit.policy.testing.mutation import Trial, Verdict, judge
 
 _Item = TypeVar("_Item")
 _COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-_TOLD = (Verdict.EQUIVALENT, Verdict.UNDECIDED, Verdict.SURVIVED)
+_TOLD = (Verdict.REFUSED, Verdict.EQUIVALENT, Verdict.UNDECIDED, Verdict.SURVIVED)
 _NOTHING_RAN: Final = {"passed": 0, "failed": 0, "tenants": (), "coverage": None, "mutants": None, "mistakes": ()}
 
 
@@ -168,8 +168,9 @@ def _exercised_percent(files: Sequence[FileCoverage]) -> float:
 
 
 def _noticed_percent(verdicts: Mapping[Verdict, Sequence[Mutant]]) -> float:
-    """The noticed share of the mutants that change a decision."""
-    judged = sum(len(found) for verdict, found in verdicts.items() if verdict is not Verdict.EQUIVALENT)
+    """The noticed share of the mutants that load and change a decision."""
+    counted = (Verdict.NOTICED, Verdict.SURVIVED, Verdict.UNDECIDED)
+    judged = sum(len(verdicts[verdict]) for verdict in counted)
     return 100 * len(verdicts[Verdict.NOTICED]) / judged if judged else 100.0
 
 
@@ -179,7 +180,8 @@ def _print_reports(files: Sequence[FileCoverage] | None, verdicts: Mapping[Verdi
     if verdicts is not None:
         for verdict in _TOLD:
             for mutant in verdicts[verdict]:
-                out.print(f"{verdict}: {mutant.row.place}  {mutant.change}  {mutant.text}")
+                what = "refused by the loader" if verdict is Verdict.REFUSED else verdict
+                out.print(f"{what}: {mutant.row.place}  {mutant.change}  {mutant.text}")
         counts = {verdict: len(found) for verdict, found in verdicts.items()}
         verdict_counts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
         out.print(f"{sum(counts.values())} mutants: {verdict_counts}")

@@ -305,6 +305,11 @@ def _life(text: str) -> int:
     return seconds
 
 
+def denies(graph: RoleGraph, group: str) -> bool:
+    """True if a row denies something to the group's members somewhere."""
+    return any(rule.effect is Effect.DENY for held in graph.held(group, None) for rule in graph.rules_of(held))
+
+
 def _suspend(schema: Schema, node: Node, graph: RoleGraph | None) -> Subject | None:
     group = schema.name(node, "`suspend`", _name_of("group"))
     if group is None or graph is None:
@@ -313,7 +318,7 @@ def _suspend(schema: Schema, node: Node, graph: RoleGraph | None) -> Subject | N
         schema.refuse(
             node, f"unknown group `{group}`: expected one that a row names{did_you_mean(group, graph.groups)}"
         )
-    elif not any(rule.effect is Effect.DENY for held in graph.held(group, None) for rule in graph.rules_of(held)):
+    elif not denies(graph, group):
         schema.refuse(
             node,
             f"`{group}` denies nothing: expected a group with a deny, such as "

@@ -8,9 +8,12 @@ from remit.core.policy import Policy
 from remit.core.rows import Link, ReachRule, Rule
 from remit.engine.decision_diagram import TooManyDiagramsError
 from remit.engine.diff import diff
+from remit.engine.role_graph import RoleGraph
 from remit.engine.snapshot import Snapshot
+from remit.policy.read.manifests import denies
+from remit.policy.read.role_graph_check import check_reach
 from remit.policy.testing.cases import AccessCase, Case, DecisionCase, ReachCase, decisions_of
-from remit.policy.testing.mutants import Mutant
+from remit.policy.testing.mutants import Mutant, RowChange
 
 _Row = TypeVar("_Row", Rule, Link, ReachRule)
 
@@ -24,12 +27,16 @@ class Verdict(StrEnum):
     """No decision changes, so a case could fail only by its reason."""
     UNDECIDED = "undecided"
     """No case fails. The patterns are too complex to say if a decision changes."""
+    REFUSED = "refused"
+    """No case fails, but the loader refuses the files: nobody can make this mistake."""
 
 
 def judge(mutant: Mutant, trials: Sequence["Trial"]) -> Verdict:
     """The verdict on a mutant of a row that is in the policies of all these tenants."""
     if any(trial.notices(mutant) is not None for trial in trials):
         return Verdict.NOTICED
+    if any(trial.refuses(mutant) for trial in trials):
+        return Verdict.REFUSED
     try:
         changed = any(trial.changes(mutant) for trial in trials)
     except TooManyDiagramsError:
@@ -48,6 +55,12 @@ class Trial:
         self._policy = snapshot.policy
         self._graph = snapshot.graph
         self._closures: dict[str, frozenset[str]] = {}
+        runtime = snapshot.policy.runtime
+        self._runtime: frozenset[str] = frozenset()
+        """The subjects that `runtime` needs rows of."""
+        if runtime is not None:
+            self._runtime = frozenset((*runtime.roles, *runtime.groups))
+            self._runtime |= self._closure(runtime.suspend) if runtime.suspend is not None else set()
         self._reach: list[ReachCase] = []
         self._access: defaultdict[str, list[AccessCase]] = defaultdict(list)
         """The cases by subject that the principal of the case may hold somewhere."""
@@ -66,6 +79,34 @@ class Trial:
         principals = {case.question.principal for case in touched if isinstance(case, AccessCase)}
         snapshot = Snapshot(_with(mutant, self._part(mutant, principals)))
         return next((case for case in touched if not case.expects(snapshot.answer(case.question))), None)
+
+    def refuses(self, mutant: Mutant) -> bool:
+        """True if the loader refuses the files with this mutant: a row that nothing reaches, a role that nothing defines,
+        or `runtime` that names nothing. Wider rows may be too many for one question: that is not counted."""
+        row, policy = mutant.row, self._policy
+        if isinstance(row, ReachRule):
+            refusals: list[object] = []
+            check_reach(_replaced(policy.reach, mutant), lambda *refusal: refusals.append(refusal))
+            return bool(refusals)
+        if mutant.change is RowChange.WIDENED:
+            return False
+        role = _holder(row)
+        defining = len(self._graph.rules_of(role)) + len(self._graph.links_of(role))
+        if (
+            mutant.mutated is None
+            and role.startswith("role:")
+            and defining == 1
+            and self._graph.holders({role}) != {role}
+        ):
+            return True
+        runtime = policy.runtime
+        if runtime is None or self._runtime.isdisjoint((role, row.holds if isinstance(row, Link) else role)):
+            return False
+        without = _with(mutant, policy)
+        graph = RoleGraph(without.rules, without.links)
+        known = {*graph.roles(), *graph.groups, *(policy.access or ())}
+        named = {name for name in (*runtime.roles, *runtime.groups) if not name.endswith("*")}
+        return not named <= known or (runtime.suspend is not None and not denies(graph, runtime.suspend))
 
     def changes(self, mutant: Mutant) -> bool:
         """True if this mutant changes any decision. Raises TooManyDiagramsError as `diff` does."""
