@@ -1,17 +1,22 @@
 """The schema's versions, over SQLite and PostgreSQL."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import MetaData, Table, create_engine, insert, inspect, text
 from support.audit_records import decision
 
 from remit.audit.errors import AuditStoreError, UnmigratedError
-from remit.audit.schema.migrate import newest_version
-from remit.audit.schema.tables import decisions, metadata
+from remit.audit.ids import DecisionIds
+from remit.audit.schema.migrate import newest_version, upgrade
+from remit.audit.schema.tables import HOUR_US, decisions, metadata
 from remit.audit.store.store import AuditStore
+from remit.audit.verify.finding import FindingKind
+from remit.audit.verify.store import verify_store
+from remit.clock import now_us
 
 
 def test_migrations_build_exactly_the_tables_of_the_code(store: AuditStore, url: str) -> None:
@@ -91,3 +96,34 @@ def test_a_schema_that_is_not_known_is_refused_with_the_known_ones_and_unchanged
         assert version == connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one()
         assert set(decisions.c.keys()) == {column["name"] for column in inspect(connection).get_columns("decisions")}
     engine.dispose()
+
+
+@pytest.mark.parametrize("version", ["0001", "0002"])
+@pytest.mark.parametrize("age_us", [0, 3 * HOUR_US])
+def test_records_from_before_there_were_chains_verify_after_a_migration(url: str, version: str, age_us: int) -> None:
+    ids = DecisionIds(lambda: time.time_ns() - age_us * 1_000)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        upgrade(connection, version)
+        columns = [column["name"] for column in inspect(connection).get_columns("decisions")]
+        for _ in range(3):
+            time_us, (id_,) = ids.stamp()
+            record = decision(id=id_, time_us=time_us)
+            row = {name: value for name, value in record._asdict().items() if name in columns}
+            connection.execute(Table("decisions", MetaData(), autoload_with=connection).insert().values(row))
+    engine.dispose()
+    with AuditStore(url) as store:
+        store.migrate()
+        store.open().append([decision()])
+        with store.reading() as connection:
+            report = verify_store([connection], counts=True)
+        assert ([], 1, 3) == (report.findings, report.records, sum(each.unchained for each in report.chains))
+        store.purge(now_us() - 2 * HOUR_US)
+        with store.reading() as connection:
+            report = verify_store([connection], counts=True)
+        assert ([], 0 if age_us else 3) == (report.findings, sum(each.unchained for each in report.chains))
+        # Whoever has a place for every record could have put another one beside them.
+        with store.transaction() as connection:
+            connection.execute(insert(decisions).values({**decision()._asdict(), "seq": 0, "hash": b""}))
+        with store.reading() as connection:
+            assert [FindingKind.INSERTED] == [each.kind for each in verify_store([connection]).findings]

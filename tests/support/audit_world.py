@@ -8,17 +8,18 @@ from random import Random
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select
-from support.audit_records import IDS, decision, happened, linked
+from support.audit_records import IDS, decision, decision_at, happened, linked
 
 from remit.audit.chain.chain import DECISIONS, LIFECYCLE, ChainId, Head, link_lifecycle
 from remit.audit.chain.signing import Checkpoint, SigningKey, Tombstone, signed
 from remit.audit.record import DecisionRecord, LifecycleRecord
-from remit.audit.schema.tables import decisions, lifecycle, tombstones
+from remit.audit.schema.tables import HOUR_US, decisions, lifecycle, tombstones
 from remit.audit.store import checkpoints
 from remit.audit.store.checkpoints import heads
 from remit.audit.store.store import AuditStore
 from remit.audit.verify.finding import VerificationReport
 from remit.audit.verify.store import verify_store
+from remit.clock import now_us
 
 TABLES = {DECISIONS: decisions, LIFECYCLE: lifecycle}
 PURGED = 3
@@ -115,7 +116,8 @@ def _fill(store: AuditStore, key: SigningKey) -> None:
     rng = Random(7)
     with store.transaction() as connection:
         for _ in range(2):  # from before there were chains
-            connection.execute(insert(decisions).values({**decision(node="node-2")._asdict(), "seq": 0, "hash": b""}))
+            old = decision_at(now_us() - 2 * HOUR_US, node="node-2")
+            connection.execute(insert(decisions).values({**old._asdict(), "seq": 0, "hash": b""}))
     records = [record for chain, places in PLACES.items() for record in _records(chain, places)]
     rng.shuffle(records)
     for start in range(0, len(records), 6):
@@ -131,9 +133,9 @@ def _fill(store: AuditStore, key: SigningKey) -> None:
         its = (decisions.c.tenant == MAIN.tenant, decisions.c.node == MAIN.node, decisions.c.seq > 0)
         last = connection.execute(select(decisions.c.hash).where(*its, decisions.c.seq == PURGED)).scalar_one()
         connection.execute(delete(decisions).where(*its, decisions.c.seq <= PURGED))
-        now_us = IDS.stamp()[0]
-        earlier = Tombstone(MAIN.tenant, MAIN.node, 1, b"e" * 32, now_us, now_us)
-        for tombstone in (earlier, Tombstone(MAIN.tenant, MAIN.node, PURGED, last, now_us, now_us)):
+        time_us = IDS.stamp()[0]
+        earlier = Tombstone(MAIN.tenant, MAIN.node, 1, b"e" * 32, time_us, time_us)
+        for tombstone in (earlier, Tombstone(MAIN.tenant, MAIN.node, PURGED, last, time_us, time_us)):
             connection.execute(insert(tombstones).values(signed(tombstone, key)._asdict()))
 
 

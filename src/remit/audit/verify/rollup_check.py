@@ -1,6 +1,7 @@
 """Compares table `counts` with the records."""
 
 from collections.abc import Iterator
+from math import inf
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -18,6 +19,7 @@ from sqlalchemy import (
 )
 
 from remit.audit.chain.chain import DECISIONS, ChainId
+from remit.audit.ids import id_time_ms
 from remit.audit.schema.tables import (
     ALL,
     CALLER,
@@ -40,14 +42,18 @@ _DIMENSIONS: Final = (ALL, QUESTION, REVISION, CALLER, NAMESPACE, PRINCIPAL)
 def miscounts(snapshot: Connection, tenant: str | None, known: Expectations) -> Iterator[AuditFinding]:
     """Yields the first row of each chain in table `counts` that differs from the sum of its records.
 
-    It skips hours in which a purge deleted records, and records from before there were chains.
+    It skips hours in which a purge deleted records, and hours before the first record that has a place: a purge of records
+    without one leaves no tombstone.
     """
     reported: set[ChainId] = set()
+    oldest = [walk.oldest.id for walk in known.walks.values() if walk.oldest is not None]
+    # A column of SQLite may hold a value of any type.
+    began_us = min((id_time_ms(each) * 1_000 for each in oldest if isinstance(each, bytes)), default=inf)
     for dimension in _DIMENSIONS:
         rows = (row for batch in batches(snapshot, _differing(dimension, tenant)) for row in batch)
         for of_tenant, node, hour_us, value, effect, reason, stated, found in rows:
             chain = ChainId(DECISIONS, of_tenant, node)
-            if chain in reported or hour_us < known.purged_before.get(chain, 0):
+            if chain in reported or hour_us < known.purged_before.get(chain, 0) or hour_us + HOUR_US <= began_us:
                 continue
             reported.add(chain)
             numbers = (
@@ -74,7 +80,7 @@ def _differing(dimension: str, tenant: str | None) -> Select[Any]:
     keys = (its.tenant, its.node, its.time_us - into_hour, value, its.effect, its.reason)
     # Different bits add up to all bits that are set.
     bit = cast(1, BigInteger).op("<<")(cast(into_hour // minute, Integer))
-    found = _select(*keys, none, func.count(), none, func.sum(distinct(bit))).where(its.seq > 0)
+    found = _select(*keys, none, func.count(), none, func.sum(distinct(bit)))
     # PostgreSQL cannot group by a constant.
     found = found.group_by(*(key for key in keys if dimension or key is not value))
     if tenant is not None:
