@@ -79,7 +79,7 @@ def measure(root: str, paths: dict[str, str], target_ms: float) -> list[list[str
 
 
 def paths_of(tenant: str, principal: str, namespace: str, kind: str, client: Client) -> dict[str, str]:
-    record = client.check(tenant, principal, "VIEW", kind, namespace).decision_id
+    record = client.tenant(tenant).check(principal, "VIEW", kind, namespace).decision_id
     who = quote(principal, safe="")
     asked = f"p={who}&a=VIEW&k={kind}&ns={namespace}"
     return {

@@ -37,7 +37,7 @@ def changed(client: Client, number: int) -> str:
     """The position from which on a change serves that grants one row or takes it back."""
     row = RuntimeBinding(f"user:b{number // 2:06}", "role:viewer", "a.bench.**")
     grants, revokes = ([row], []) if number % 2 == 0 else ([], [row])
-    return client.change_bindings("acme", grants, revokes=revokes, granter="user:alice").position
+    return client.tenant("acme").change_bindings(grants, revokes=revokes, granter="user:alice").position
 
 
 def one_by_one(client: Client, watches: list[Watch], rounds: int) -> tuple[list[float], list[float]]:
@@ -88,7 +88,7 @@ def batches(client: Client, seconds: float) -> float:
     asked = [Asked(f"user:u{number:07}@example.com", "VIEW", "FLOW", f"a.n{number}.x") for number in range(50)]
     until, count = time.perf_counter() + seconds, 0
     while time.perf_counter() < until:
-        client.batch_check("acme", asked)
+        client.tenant("acme").batch_check(asked)
         count += 1
     return count / seconds
 
@@ -99,7 +99,7 @@ def measure(url: str, folder: Path, count: int, rounds: int) -> dict[str, float]
     with ExitStack() as stack:
         nodes = [stack.enter_context(Node(f"node-{number}", url, cores, folder)) for number in range(_NODES)]
         client = stack.enter_context(Client(nodes[0].target, timeout_s=600))
-        done = client.import_bindings("acme", rows(count), granter="user:alice", reason="bench")
+        done = client.tenant("acme").import_bindings(rows(count), granter="user:alice", reason="bench")
         watches = [Watch(node, _ACME) for node in nodes]
         for watch in watches:
             stack.callback(watch.close)

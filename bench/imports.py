@@ -65,7 +65,7 @@ def served(node: Node, position: str, within_s: float) -> float:
     with Client(node.target, timeout_s=within_s) as client:
         while True:
             try:
-                client.check("acme", "user:u0000000@example.com", "VIEW", "FLOW", "a.n1.x", at_least=position)
+                client.tenant("acme", at_least=position).check("user:u0000000@example.com", "VIEW", "FLOW", "a.n1.x")
                 return time.perf_counter()
             except DecisionUnavailable:
                 # It waits for a moment at a time.
@@ -80,7 +80,7 @@ def measure(count: int, url: str, folder: Path) -> tuple[float, float, float, fl
         empty = resident(node)
         with Client(node.target, timeout_s=600) as client:
             began = time.perf_counter()
-            done = client.import_bindings("acme", rows(count), granter="user:alice", reason="bench")
+            done = client.tenant("acme").import_bindings(rows(count), granter="user:alice", reason="bench")
             accepted = time.perf_counter() - began
             took = served(node, done.position, 600) - began
         print(f"accepted after {accepted:.1f} s, serving after {took:.1f} s", file=sys.stderr)

@@ -23,7 +23,7 @@ from remit.client import Client, RuntimeBinding
 
 ROOT: Final = Path(__file__).parents[1]
 SOURCE: Final = ROOT / "src" / "remit"
-_GENERATED: Final = (SOURCE / "v1", SOURCE / "envoy" / "v1")
+_GENERATED: Final = (SOURCE / "v1", SOURCE / "envoy" / "v1", SOURCE / "client" / "sync_client.py")
 _TOP: Final = "(top level)"
 _BUDGETS: Final = {
     "core": 1_900,
@@ -145,12 +145,12 @@ def _serve(folder: Path, passed: Passed, rows: list[tuple[str, ...]]) -> None:
         Client(f"127.0.0.1:{server.port}") as client,
         passed.recorded(rows, "grant, until it serves"),
     ):
-        client.change_bindings("acme", [grant], granter="user:alice")
+        client.tenant("acme").change_bindings([grant], granter="user:alice")
         until(lambda: _views(client, "user:zoe"), "the grant serves")
 
 
 def _views(client: Client, principal: str) -> bool:
-    return client.check("acme", principal, "VIEW", "FLOW", "a.x").allowed
+    return client.tenant("acme").check(principal, "VIEW", "FLOW", "a.x").allowed
 
 
 def main() -> None:

@@ -171,8 +171,8 @@ def suspending(node: Node, policies: Policies) -> Iterator[list[float]]:
     def suspend(client: Client, tenant: Tenant, number: int) -> bool:
         row = RuntimeBinding(f"user:s{number}", "group:suspended")
         try:
-            position = client.change_bindings(tenant, [row], granter="user:alice").position
-            answer = client.check(tenant, row.member, "VIEW", "FLOW", "a", at_least=position)
+            position = client.tenant(tenant).change_bindings([row], granter="user:alice").position
+            answer = client.tenant(tenant, at_least=position).check(row.member, "VIEW", "FLOW", "a")
         except DecisionUnavailable as error:
             print(f"{tenant}: {error}", file=sys.stderr)
             return False

@@ -33,7 +33,7 @@ def ask(client: Client) -> None:
         questions = [
             Asked(f"user:{dice.choice(PEOPLE)}", dice.choice(ACTIONS), "FLOW", dice.choice(PLACES)) for _ in range(20)
         ]
-        client.batch_check("acme", questions)
+        client.tenant("acme").batch_check(questions)
 
 
 def main(folder: Path) -> None:

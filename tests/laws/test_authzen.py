@@ -144,7 +144,7 @@ def test_evaluation_is_check(api: ServedAuthzen, client: Client, body: Any) -> N
         assert 400 == answered.status_code, answered.text
         return
     principal, action, kind, namespace = question
-    decision = client.check("acme", principal, action, kind, namespace or None)
+    decision = client.tenant("acme").check(principal, action, kind, namespace or None)
     assert 200 == answered.status_code, answered.text
     assert {"decision": decision.allowed, "context": {"reason": str(decision.reason)}} == answered.json()
 
@@ -182,7 +182,7 @@ def test_evaluations_are_batch_check(api: ServedAuthzen, client: Client, request
     if not asked:
         return
     answers = api.ask("evaluations", {"evaluations": asked}).json()["evaluations"]
-    decided = client.batch_check("acme", [Asked(*(naive(each) or ())) for each in asked])
+    decided = client.tenant("acme").batch_check([Asked(*(naive(each) or ())) for each in asked])
 
     assert [{"decision": each.allowed, "context": {"reason": str(each.reason)}} for each in decided] == answers  # type: ignore[union-attr]
 

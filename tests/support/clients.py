@@ -6,21 +6,23 @@ from typing import Any, Self, cast
 
 from support.server import DEADLINE_S
 
-from remit.client import AsyncClient, Client
+from remit.client import AsyncClient, AsyncTenantClient, Client
 
 
-class AwaitedClient:
-    """An AsyncClient whose every method runs to its end on a loop of its own, as those of Client do."""
+class _Awaited:
+    """A client for asyncio whose every method runs to its end on a loop of its own."""
 
-    def __init__(self, target: str, **options: Any) -> None:
-        self._runner = asyncio.Runner()
-        self._client = self._runner.run(_made(target, options))
+    def __init__(self, runner: asyncio.Runner, client: AsyncClient | AsyncTenantClient) -> None:
+        self._runner = runner
+        self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)
 
         def awaited(*args: Any, **kwargs: Any) -> Any:
             called = method(*args, **kwargs)
+            if isinstance(called, AsyncTenantClient):
+                return _Awaited(self._runner, called)
             return self._walked(called) if isinstance(called, AsyncIterator) else self._runner.run(called)
 
         return awaited
@@ -31,6 +33,14 @@ class AwaitedClient:
                 yield self._runner.run(_next(items))
             except StopAsyncIteration:
                 return
+
+
+class AwaitedClient(_Awaited):
+    """An AsyncClient that is used as a Client."""
+
+    def __init__(self, target: str, **options: Any) -> None:
+        runner = asyncio.Runner()
+        super().__init__(runner, runner.run(_made(target, options)))
 
     def __enter__(self) -> Self:
         return self

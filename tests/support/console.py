@@ -17,8 +17,8 @@ ASKED = ("user:bob", "UPDATE", "FLOW", "acme.data.reporting")
 
 def example_paths(client: Client) -> dict[str, list[str]]:
     """Where each page of the example company is, by the page's name: without and with what a person types."""
-    decision_id = client.check("acme", *ASKED).decision_id
-    client.check("acme", "user:bob", "UPDATE", "FLOW", "acme.finance.reports")
+    decision_id = client.tenant("acme").check(*ASKED).decision_id
+    client.tenant("acme").check("user:bob", "UPDATE", "FLOW", "acme.finance.reports")
     denied = "p=user:grace&a=RESTART&k=EXECUTION&ns=acme.finance.payroll"
     (serving,) = [each.revision for each in client.status("acme").tenants]
     return {

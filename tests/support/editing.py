@@ -16,7 +16,7 @@ PINNED = status_service_pb2.TENANT_STATE_PINNED
 
 # As little rest as a test's own writes need. No edit is found but by the system's word.
 QUICK = ("--settle-s", "0.05", "--watch-every-s", "3600")
-DENIED = ("acme", "user:bob", "UPDATE", "FLOW", "acme.data.reporting")
+DENIED = ("user:bob", "UPDATE", "FLOW", "acme.data.reporting")
 """What the example company denies, and `GRANT` allows."""
 GRANT = "g, user:bob, role:deployer, acme/acme.data.reporting\n"
 
@@ -46,9 +46,9 @@ def until_status(server: Server, holds: Callable[[TenantStatus], object], tenant
     return found[0]
 
 
-def allows(server: Server, *question: str) -> bool:
+def allows(server: Server, tenant: str, *question: str) -> bool:
     with server.client() as client:
-        return client.check(*question).allowed
+        return client.tenant(tenant).check(*question).allowed
 
 
 def git(directory: Path, *words: str) -> str:

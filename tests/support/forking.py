@@ -16,7 +16,7 @@ from threading import Thread
 from remit.client import AsyncClient, Client, DecisionUnavailable
 
 KIND, TARGET = sys.argv[1:]
-ASKED = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+ASKED = ("user:bob", "VIEW", "FLOW", "acme.finance")
 FORKS = 12
 TIMEOUT_S = 20.0
 GRACE_S = 60
@@ -27,7 +27,7 @@ aio = AsyncClient(TARGET, timeout_s=TIMEOUT_S, cache=10)
 
 def asked(client: Client = sync) -> str:
     try:
-        return client.check(*ASKED).reason
+        return client.tenant("acme").check(*ASKED).reason
     except DecisionUnavailable as unavailable:
         return str(unavailable)
 
@@ -40,13 +40,13 @@ def asked_fresh() -> str:
 async def awaited(client: AsyncClient) -> str:
     async with client:
         try:
-            return (await client.check(*ASKED)).reason
+            return (await client.tenant("acme").check(*ASKED)).reason
         except DecisionUnavailable as unavailable:
             return str(unavailable)
 
 
 def until_cached() -> None:
-    while sync.check(*ASKED).decision_id != sync.check(*ASKED).decision_id:
+    while sync.tenant("acme").check(*ASKED).decision_id != sync.tenant("acme").check(*ASKED).decision_id:
         pass
 
 
@@ -89,8 +89,8 @@ def cached() -> str:
 
 async def beside_an_open_client() -> tuple[list[str], str]:
     async with AsyncClient(TARGET, timeout_s=TIMEOUT_S) as opened:
-        await opened.check(*ASKED)
-        return forked(asked), (await opened.check(*ASKED)).reason
+        await opened.tenant("acme").check(*ASKED)
+        return forked(asked), (await opened.tenant("acme").check(*ASKED)).reason
 
 
 def run() -> tuple[list[str], str]:  # noqa: C901 (a list of cases)

@@ -11,8 +11,8 @@ import remit.v1
 from remit.client import AccessDenied, Asked, AsyncClient, Client, DecisionUnavailable, MalformedQuestion
 from remit.core.decision import Reason
 
-ALLOWED = ("acme", "user:carol", "VIEW", "FLOW", "acme.finance")
-DENIED = ("acme", "user:carol", "UPDATE", "FLOW", "acme.finance")
+ALLOWED = ("user:carol", "VIEW", "FLOW", "acme.finance")
+DENIED = ("user:carol", "UPDATE", "FLOW", "acme.finance")
 TIMEOUT_S = 30.0
 
 
@@ -23,28 +23,28 @@ def expect(expected: object, found: object) -> None:
 
 def ask(target: str) -> None:
     with Client(target, timeout_s=TIMEOUT_S) as client:
-        answer = client.guard(*ALLOWED)
+        answer = client.tenant("acme").guard(*ALLOWED)
         expect((True, Reason.ALLOWED_BY_RULE), (answer.allowed, answer.reason))
         expect("ALLOWED_BY_RULE", f"{answer.reason}")
         try:
-            client.guard(*DENIED)
+            client.tenant("acme").guard(*DENIED)
         except AccessDenied as denied:
             expect(Reason.OUT_OF_SCOPE, denied.answer.reason)
         else:
             expect("a deny", "an allow")
-        allowed, denied, malformed = client.batch_check(
-            "acme", [Asked(*ALLOWED[1:]), Asked(*DENIED[1:]), Asked("carol", *ALLOWED[2:])]
+        allowed, denied, malformed = client.tenant("acme").batch_check(
+            [Asked(*ALLOWED), Asked(*DENIED), Asked("carol", *ALLOWED[1:])]
         )
         expect((True, False), (bool(allowed), bool(denied)))
         expect(True, isinstance(malformed, MalformedQuestion))
         # Its fields come from the details of the status: googleapis-common-protos and grpcio-status.
         try:
-            client.check("acme", "carol", "VIEW", "FLOW", "acme.finance")
+            client.tenant("acme").check("carol", "VIEW", "FLOW", "acme.finance")
         except MalformedQuestion as refusal:
             expect(["question.principal"], [each.field for each in refusal.violations])
         else:
             expect("a refusal", "an answer")
-        expect(True, "user:carol" in [each.principal for each in client.list_principals("acme", *ALLOWED[2:])])
+        expect(True, "user:carol" in [each.principal for each in client.tenant("acme").list_principals(*ALLOWED[1:])])
         expect(True, "acme" in [each.tenant for each in client.status().tenants])
 
 
@@ -59,21 +59,21 @@ def filter_rows(target: str) -> None:
     with Client(target, timeout_s=TIMEOUT_S) as client, engine.begin() as connection:
         flows.create(connection)
         connection.execute(insert(flows), [{"namespace": each} for each in ("acme.finance", "globex.finance")])
-        plan = client.plan_filter("acme", *ALLOWED[1:4])
+        plan = client.tenant("acme").plan_filter(*ALLOWED[:3])
         rows = connection.scalars(select(flows.c.namespace).where(where(plan.namespaces, flows.c.namespace)))
         expect(["acme.finance"], list(rows))
     engine.dispose()
 
 
 async def ask_asyncio(target: str) -> None:
-    questions = [Asked(*ALLOWED[1:]), Asked(*DENIED[1:])]
+    questions = [Asked(*ALLOWED), Asked(*DENIED)]
     async with AsyncClient(target, timeout_s=TIMEOUT_S) as client:
-        expect(True, (await client.check(*ALLOWED)).allowed)
-        expect(Reason.OUT_OF_SCOPE, (await client.check(*DENIED)).reason)
-        expect([True, False], [bool(each) for each in await client.batch_check("acme", questions)])
+        expect(True, (await client.tenant("acme").check(*ALLOWED)).allowed)
+        expect(Reason.OUT_OF_SCOPE, (await client.tenant("acme").check(*DENIED)).reason)
+        expect([True, False], [bool(each) for each in await client.tenant("acme").batch_check(questions)])
     async with AsyncClient("127.0.0.1:1", timeout_s=0.5) as client:
         try:
-            await client.check(*ALLOWED)
+            await client.tenant("acme").check(*ALLOWED)
         except DecisionUnavailable:
             return
     expect("no answer", "an answer")

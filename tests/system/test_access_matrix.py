@@ -41,47 +41,49 @@ def table(answer: search.ListMatrixResponse) -> dict[tuple[str, str, str], Cell]
 
 def checked(client: Client, asked: list[Question]) -> list[tuple[str, str]]:
     answers = [
-        each for part in range(0, len(asked), 100) for each in client.batch_check("acme", asked[part : part + 100])
+        each
+        for part in range(0, len(asked), 100)
+        for each in client.tenant("acme").batch_check(asked[part : part + 100])
     ]
     return [(each.effect, each.reason) for each in answers if not isinstance(each, DecisionUnavailable)]
 
 
 def test_each_cell_is_what_check_and_explain_say(client: Client) -> None:
-    found = table(client.list_matrix("acme", FINANCE, kinds=["FLOW", "SECRET"]))
+    found = table(client.tenant("acme").list_matrix(FINANCE, kinds=["FLOW", "SECRET"]))
     assert {"user:bob", "user:mei", "user:otto", "user:dan"} == {name for name, _, _ in found}
     asked = [Asked(name, action, kind, "acme.finance") for name, kind, action in found]
     assert checked(client, asked) == [(effect, reason) for effect, reason, _ in found.values()]
     for (name, kind, action), (_, _, rule) in list(found.items())[::7]:
-        row = client.explain("acme", name, action, kind, "acme.finance").rule.row
+        row = client.tenant("acme").explain(name, action, kind, "acme.finance").rule.row
         assert rule == (f"{row.file}:{row.line}" if row.file else "")
     assert {"ALLOWED_BY_RULE", "DENIED_BY_RULE"} < {reason for _, reason, _ in found.values()}
 
 
 def test_rows_may_be_namespaces_of_one_principal(client: Client) -> None:
-    answer = client.list_matrix("acme", NamespaceRows("user:bob", below="acme.finance"), kinds=["FLOW"])
+    answer = client.tenant("acme").list_matrix(NamespaceRows("user:bob", below="acme.finance"), kinds=["FLOW"])
     found = table(answer)
     assert {"acme.finance", "acme.finance.payroll"} <= {name for name, _, _ in found}
     assert all(name.startswith("acme.finance") for name, _, _ in found)
     asked = [Asked("user:bob", action, kind, name) for name, kind, action in found]
     assert checked(client, asked) == [(effect, reason) for effect, reason, _ in found.values()]
-    given = client.list_matrix("acme", NamespaceRows("user:bob", ["acme.x", "acme.data"]), kinds=["FLOW"])
+    given = client.tenant("acme").list_matrix(NamespaceRows("user:bob", ["acme.x", "acme.data"]), kinds=["FLOW"])
     assert ["acme.x", "acme.data"] == [row.name for row in given.rows]
 
 
 def test_rows_may_be_given_or_everybody_whom_a_rule_concerns(client: Client) -> None:
     given = ["user:otto", "user:nobody"]
-    answer = client.list_matrix("acme", PrincipalRows("acme.finance", given), kinds=["FLOW"], actions=["VIEW"])
+    answer = client.tenant("acme").list_matrix(PrincipalRows("acme.finance", given), kinds=["FLOW"], actions=["VIEW"])
     assert given == [row.name for row in answer.rows]
     assert {("user:nobody", "FLOW", "VIEW"): ("deny", "NO_BINDING", "")}.items() <= table(answer).items()
-    everybody = client.list_matrix("acme", PrincipalRows("acme.finance"), kinds=["FLOW"], actions=["VIEW"])
-    may = [each.principal for each in client.list_principals("acme", "VIEW", "FLOW", "acme.finance")]
+    everybody = client.tenant("acme").list_matrix(PrincipalRows("acme.finance"), kinds=["FLOW"], actions=["VIEW"])
+    may = [each.principal for each in client.tenant("acme").list_principals("VIEW", "FLOW", "acme.finance")]
     assert may == [name for (name, _, _), (effect, _, _) in table(everybody).items() if effect == "allow"]
-    itself = client.list_matrix("acme", PrincipalRows(), kinds=["USER"])
+    itself = client.tenant("acme").list_matrix(PrincipalRows(), kinds=["USER"])
     assert "user:alice" in {row.name for row in itself.rows}
 
 
 def test_columns_are_bounded_and_named(client: Client) -> None:
-    answer = client.list_matrix("acme", FINANCE, kinds=["SECRET", "FLOW"], actions=["VIEW", "EXECUTE"])
+    answer = client.tenant("acme").list_matrix(FINANCE, kinds=["SECRET", "FLOW"], actions=["VIEW", "EXECUTE"])
     columns = [(each.kind, each.action) for each in answer.columns]
     assert columns == sorted(columns, key=lambda each: (each[0] == "FLOW", each[1]))
     assert {"SECRET", "FLOW"} == {kind for kind, _ in columns}
@@ -97,18 +99,18 @@ def test_more_than_sixty_columns_are_refused(tmp_path: Path) -> None:
     (policies / "acme" / "bindings.csv").write_text("p, user:bob, acme, **, *, *, allow\n")
     with both_ways(tmp_path, policies) as (_, server, _), Client(f"127.0.0.1:{server.port}") as client:
         with pytest.raises(DecisionUnavailable, match="62 columns") as caught:
-            client.list_matrix("acme", PrincipalRows("a"))
+            client.tenant("acme").list_matrix(PrincipalRows("a"))
         assert ("INVALID_ARGUMENT", "kinds") == (caught.value.code, caught.value.violations[0].field)
-        assert 31 == len(client.list_matrix("acme", PrincipalRows("a"), kinds=["ONE"]).columns)
+        assert 31 == len(client.tenant("acme").list_matrix(PrincipalRows("a"), kinds=["ONE"]).columns)
 
 
 def test_pages_put_together_are_the_whole_table_and_each_is_one_record(
     client: Client, since: Callable[[], list[DecisionRecord]]
 ) -> None:
-    whole = client.list_matrix("acme", FINANCE, kinds=["FLOW"])
-    pages = [client.list_matrix("acme", FINANCE, kinds=["FLOW"], page_size=3)]
+    whole = client.tenant("acme").list_matrix(FINANCE, kinds=["FLOW"])
+    pages = [client.tenant("acme").list_matrix(FINANCE, kinds=["FLOW"], page_size=3)]
     while token := pages[-1].next_page_token:
-        pages.append(client.list_matrix("acme", FINANCE, kinds=["FLOW"], page_size=3, page_token=token))
+        pages.append(client.tenant("acme").list_matrix(FINANCE, kinds=["FLOW"], page_size=3, page_token=token))
     assert list(whole.rows) == [row for page in pages for row in page.rows]
     assert {whole.total} == {page.total for page in pages} == {len(whole.rows)}
     records = since()
@@ -121,16 +123,16 @@ def test_pages_put_together_are_the_whole_table_and_each_is_one_record(
 
 
 def test_a_page_token_belongs_to_its_table(client: Client) -> None:
-    token = client.list_matrix("acme", FINANCE, kinds=["FLOW"], page_size=1).next_page_token
+    token = client.tenant("acme").list_matrix(FINANCE, kinds=["FLOW"], page_size=1).next_page_token
     with pytest.raises(DecisionUnavailable, match="another request"):
-        client.list_matrix("acme", FINANCE, kinds=["SECRET"], page_size=1, page_token=token)
+        client.tenant("acme").list_matrix(FINANCE, kinds=["SECRET"], page_size=1, page_token=token)
 
 
 def test_the_answer_is_of_the_required_revision(client: Client) -> None:
-    revision = client.list_matrix("acme", FINANCE, kinds=["FLOW"]).receipt.revision
-    assert revision == client.list_matrix("acme", FINANCE, kinds=["FLOW"], revision=revision).receipt.revision
+    revision = client.tenant("acme").list_matrix(FINANCE, kinds=["FLOW"]).receipt.revision
+    assert revision == client.tenant("acme", revision=revision).list_matrix(FINANCE, kinds=["FLOW"]).receipt.revision
     with pytest.raises(DecisionUnavailable) as caught:
-        client.list_matrix("acme", FINANCE, kinds=["FLOW"], revision="0" * 64)
+        client.tenant("acme", revision="0" * 64).list_matrix(FINANCE, kinds=["FLOW"])
     assert caught.value.code == "FAILED_PRECONDITION"
 
 
@@ -156,9 +158,9 @@ def test_every_way_in_gives_the_same_table(untested: Path, tmp_path: Path) -> No
 
 def test_rows_that_are_no_rows_are_a_malformed_question(client: Client) -> None:
     with pytest.raises(DecisionUnavailable, match="PrincipalRows or NamespaceRows"):
-        client.list_matrix("acme", "user:bob")  # type: ignore[arg-type]
+        client.tenant("acme").list_matrix("user:bob")  # type: ignore[arg-type]
     with pytest.raises(DecisionUnavailable, match="list of names"):
-        client.list_matrix("acme", PrincipalRows("acme.finance", "user:bob"))
+        client.tenant("acme").list_matrix(PrincipalRows("acme.finance", "user:bob"))
 
 
 def test_the_command_prints_words_in_a_table(server: Server) -> None:

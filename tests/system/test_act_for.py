@@ -85,17 +85,19 @@ def refused(ask: Any) -> str:
 
 def test_call_for_a_person_has_the_rights_that_both_have(world: World) -> None:
     with world.client(CONSOLE, "user:ann") as both:
-        assert both.check("acme", *BOB).allowed
+        assert both.tenant("acme").check(*BOB).allowed
         for ask, right in (
-            (lambda: both.explain("acme", *BOB), "EXPLAIN in `acme`"),
+            (lambda: both.tenant("acme").explain(*BOB), "EXPLAIN in `acme`"),
             (lambda: both.status("acme"), "STATUS in `acme`"),
-            (lambda: both.check("globex", *BOB), "CHECK in `globex`"),
+            (lambda: both.tenant("globex").check(*BOB), "CHECK in `globex`"),
         ):
             assert f"PERMISSION_DENIED: `user:ann` may not {right}" == refused(ask)
     with world.client(CONSOLE) as itself:
         assert itself.status("acme").tenants
     with world.client(CONSOLE, "user:nobody") as nobody:
-        assert refused(lambda: nobody.check("acme", *BOB)).startswith("PERMISSION_DENIED: `user:nobody` may not CHECK")
+        assert refused(lambda: nobody.tenant("acme").check(*BOB)).startswith(
+            "PERMISSION_DENIED: `user:nobody` may not CHECK"
+        )
 
 
 def test_call_for_a_person_changes_nothing(world: World) -> None:
@@ -108,7 +110,7 @@ def test_call_for_a_person_changes_nothing(world: World) -> None:
 
 def test_records_name_the_person_and_who_acted(world: World) -> None:
     with world.client(CONSOLE, "user:ann") as both:
-        decided = both.check("acme", *BOB)
+        decided = both.tenant("acme").check(*BOB)
         record = both.get_record(decided.decision_id).record
         assert [record] == [*both.list_records(RecordFilter(tenant="acme", ids=[decided.decision_id]))]
         reads = [json.loads(each.detail) for each in both.list_lifecycle("acme", type="AUDIT_READ")]
@@ -134,7 +136,7 @@ def test_who_may_not_act_for_others_is_refused_though_it_may_ask_itself(world: W
     for person in ("user:ann", "user:nobody"):
         assert grpc.StatusCode.PERMISSION_DENIED is world.code(name, (PERSON, person))
     with world.client(name, "user:ann") as client:
-        assert refused(lambda: client.check("acme", *BOB)) == (
+        assert refused(lambda: client.tenant("acme").check(*BOB)) == (
             f"PERMISSION_DENIED: `service:dns/{name}` may not ACT_FOR across tenants"
         )
     assert grpc.StatusCode.OK is world.code(SHOP)
@@ -183,7 +185,7 @@ def test_person_over_http_is_named_in_the_same_way(world: World) -> None:
 
     target = f"https://127.0.0.1:{world.server.http_port}"
     with Client(target, timeout_s=DEADLINE_S, tls=world.tls[CONSOLE], act_for="user:ann") as both:
-        assert both.check("acme", *BOB).allowed
+        assert both.tenant("acme").check(*BOB).allowed
         assert refused(lambda: both.status("acme")) == "PERMISSION_DENIED: `user:ann` may not STATUS in `acme`"
     assert (200, 200) == (status_of(CONSOLE), status_of(CONSOLE, (PERSON, "user:ann")))
     assert 403 == status_of(CONSOLE, (PERSON, "user:nobody"))
@@ -197,7 +199,7 @@ def test_client_without_a_person_asks_nothing(world: World) -> None:
         raise LookupError("nobody is logged in")
 
     with Client(world.server.target, timeout_s=DEADLINE_S, tls=world.tls[CONSOLE], act_for=nobody) as client:
-        assert refused(lambda: client.check("acme", *BOB)).startswith("UNAUTHENTICATED: there is no person")
+        assert refused(lambda: client.tenant("acme").check(*BOB)).startswith("UNAUTHENTICATED: there is no person")
     with pytest.raises(ValueError, match="shows a credential"):
         Client(world.server.target, act_for="user:ann")
     with pytest.raises(ValueError, match="answers of another"):

@@ -28,7 +28,7 @@ from remit.v1 import audit_service_pb2_grpc, decision_pb2
 from remit.v1.policy_service_pb2 import PinRevisionRequest
 
 VIEW = {"principal": "user:bob", "action": "VIEW", "kind": "FLOW", "namespace": "acme"}
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +38,13 @@ def server(tmp_path_factory: pytest.TempPathFactory, untested: Path) -> Iterator
         with started.client() as client:
             for principal in ("user:bob", "user:carol", "user:otto"):
                 for namespace in ("acme.finance", "acme.data.etl", "acme.people"):
-                    client.check("acme", principal, "UPDATE", "FLOW", namespace, resource_id="flow-7", trace_id="t1")
-            client.check_reach("acme", "acme.data", "acme.finance", "SUBFLOW")
-            client.list_actions("acme", "user:carol", "acme.finance")
-            client.check("globex", "user:gina", "VIEW", "FLOW", "globex.ops")
-            client.check("hooli", "user:bob", "VIEW", "FLOW", "acme.finance")
+                    client.tenant("acme", trace_id="t1").check(
+                        principal, "UPDATE", "FLOW", namespace, resource_id="flow-7"
+                    )
+            client.tenant("acme").check_reach("acme.data", "acme.finance", "SUBFLOW")
+            client.tenant("acme").list_actions("user:carol", "acme.finance")
+            client.tenant("globex").check("user:gina", "VIEW", "FLOW", "globex.ops")
+            client.tenant("hooli").check("user:bob", "VIEW", "FLOW", "acme.finance")
         yield started
 
 
@@ -238,10 +240,10 @@ def test_explanation_of_an_old_record_needs_only_the_store(serve: Callable[..., 
     """The policy has changed, and this node has no stored revisions."""
     server = serve(*QUICK, "--revisions", "", policies=edited)
     with server.client() as client:
-        then = client.check(*DENIED)
+        then = client.tenant("acme").check(*DENIED)
         append(edited / "acme" / "bindings.csv", GRANT)
         until_status(server, lambda acme: acme.revision != then.revision)
-        now = client.check(*DENIED)
+        now = client.tenant("acme").check(*DENIED)
         assert [False, True] == [then.allowed, now.allowed]
         shown = {each.decision_id: client.get_record(each.decision_id) for each in (then, now)}
     assert 0 == server.terminate()
@@ -261,7 +263,7 @@ def test_explanation_of_an_old_record_needs_only_the_store(serve: Callable[..., 
 def test_altered_record_disagrees_with_its_explanation(serve: Callable[..., Server], untested: Path) -> None:
     server = serve(policies=untested)
     with server.client() as client:
-        answer = client.check(*BOB_VIEWS)
+        answer = client.tenant("acme").check(*BOB_VIEWS)
         with closing(sqlite3.connect(server.database)) as connection:
             connection.execute(
                 "UPDATE decisions SET effect = 'deny', reason = 'NO_BINDING' WHERE id = ?",
@@ -310,26 +312,28 @@ def test_a_question_is_answered_as_it_would_have_been(serve: Callable[..., Serve
         (event, _) = client.list_lifecycle("acme", type="POLICY_LOADED")
         told = {}
         for time_us in (event.time_us - 1, event.time_us, now_us):
-            (told[time_us],) = client.explain_past(*DENIED, time_us=time_us).answers
+            (told[time_us],) = client.tenant("acme").explain_past(*DENIED, time_us=time_us).answers
         assert [first.revision, second.revision, second.revision] == [each.revision for each in told.values()]
         deny, allow = decision_pb2.EFFECT_DENY, decision_pb2.EFFECT_ALLOW
         assert [deny, allow, allow] == [each.access.decision.effect for each in told.values()]
         assert [("node-1", event.time_us)] == [(each.node, each.since_us) for each in told[now_us].nodes]
-        (answer,) = client.explain_past(*DENIED, revision=first.revision).answers
+        (answer,) = client.tenant("acme", revision=first.revision).explain_past(*DENIED).answers
         assert (deny, []) == (answer.access.decision.effect, list(answer.nodes))
-        (answer,) = client.explain_past_reach("acme", "acme.data", "acme.finance", "SUBFLOW", time_us=now_us).answers
+        (answer,) = (
+            client.tenant("acme").explain_past_reach("acme.data", "acme.finance", "SUBFLOW", time_us=now_us).answers
+        )
         assert "SUBFLOW" in answer.reach.summary
-        for asked in (
-            {"time_us": 1},
-            {"time_us": now_us, "node": "node-9"},
-            {"revision": "0" * 64},
-            {"revision": statuses(server)["globex"].revision},
+        for revision, asked in (
+            ("", {"time_us": 1}),
+            ("", {"time_us": now_us, "node": "node-9"}),
+            ("0" * 64, {}),
+            (statuses(server)["globex"].revision, {}),
         ):
             with pytest.raises(DecisionUnavailable) as caught:
-                client.explain_past(*DENIED, **asked)
-            assert "NOT_FOUND" == caught.value.code, asked
+                client.tenant("acme", revision=revision).explain_past(*DENIED, **asked)
+            assert "NOT_FOUND" == caught.value.code, (revision, asked)
         with pytest.raises(DecisionUnavailable, match="either"):
-            client.explain_past(*DENIED)
+            client.tenant("acme").explain_past(*DENIED)
         assert [] == list(client.list_records())
 
 
@@ -338,5 +342,5 @@ def test_readers_are_bounded_and_wait_their_turn(server: Server) -> None:
     with server.client() as client, server.channel() as channel:
         request = messages.ListRecordsRequest(page_size=1000)
         calls = [audit_of(channel).ListRecords.future(request, timeout=DEADLINE_S) for _ in range(40)]
-        assert client.check(*BOB_VIEWS).allowed
+        assert client.tenant("acme").check(*BOB_VIEWS).allowed
         assert {grpc.StatusCode.OK} == {each.code() for each in calls}

@@ -32,7 +32,7 @@ CALLS: dict[str, Callable[[Client, str], Any]] = {
     "FollowRecords": lambda client, tenant: next(client.follow_records(RecordFilter(tenant=tenant, since_us=1))),
     "CountRecords": lambda client, tenant: list(client.count_records(RecordFilter(tenant=tenant), ["tenant"])),
     "ListLifecycle": lambda client, tenant: list(client.list_lifecycle(tenant)),
-    "ExplainPast": lambda client, tenant: client.explain_past(tenant, *QUESTION, time_us=time.time_ns() // 1000),
+    "ExplainPast": lambda client, tenant: client.tenant(tenant).explain_past(*QUESTION, time_us=time.time_ns() // 1000),
 }
 
 
@@ -65,7 +65,7 @@ def connect(server: Server, authority: Authority) -> Connect:
 def decided(connect: Connect) -> dict[str, str]:
     """A decision's id by tenant."""
     with connect(NOBODY) as client:
-        return {tenant: client.check(tenant, *QUESTION).decision_id for tenant in ("acme", "globex", "hooli")}
+        return {tenant: client.tenant(tenant).check(*QUESTION).decision_id for tenant in ("acme", "globex", "hooli")}
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -135,7 +135,7 @@ def test_record_of_another_tenant_is_not_found(connect: Connect, decided: dict[s
             told.add((caught.value.code, caught.value.message.replace(decision_id, "...")))
         assert {("NOT_FOUND", "there is no decision `...`")} == told
         with pytest.raises(DecisionUnavailable) as caught:
-            client.explain_past("acme", *QUESTION, revision=globex.revision)
+            client.tenant("acme", revision=globex.revision).explain_past(*QUESTION)
         assert "NOT_FOUND" == caught.value.code
         after = client.list_records(after=globex.id, oldest_first=True)
         assert {"acme"} >= {each.tenant for each in after}
@@ -146,12 +146,12 @@ def test_a_page_s_token_and_a_cursor_give_no_more_rights(connect: Connect, decid
     request = messages.ListRecordsRequest(page_size=1)
     with connect(ALL) as client:
         token = client.ask(request).next_page_token
-        stub = audit_service_pb2_grpc.AuditServiceStub(client._links.enter().channel)
+        stub = audit_service_pb2_grpc.AuditServiceStub(client._transport._links.enter().channel)
         cursor = next(stub.FollowRecords(messages.FollowRecordsRequest(), timeout=DEADLINE_S)).cursor
     with connect(ACME) as client:
         with pytest.raises(DecisionUnavailable, match="another request"):
             client.ask(messages.ListRecordsRequest(page_token=token))
-        stub = audit_service_pb2_grpc.AuditServiceStub(client._links.enter().channel)
+        stub = audit_service_pb2_grpc.AuditServiceStub(client._transport._links.enter().channel)
         with pytest.raises(grpc.RpcError, match="another request"):
             next(stub.FollowRecords(messages.FollowRecordsRequest(cursor=cursor), timeout=DEADLINE_S))
 
@@ -208,13 +208,13 @@ p, service:dns/{ALL}, _callers, **, REMIT|REMIT_INSTANCE, AUDIT|STATUS, allow
         client(server, ALL) as auditor,
         client(server, NOBODY) as asker,
     ):
-        asker.check("globex", *QUESTION)
+        asker.tenant("globex").check(*QUESTION)
         stream = auditor.follow_records(RecordFilter(since_us=1))
         assert next(stream).id
         denied = f"{rows}p, service:dns/{ALL}, _callers, globex, REMIT, AUDIT, deny\n"
         (policies / "_callers" / "bindings.csv").write_text(denied)
         until(lambda: code_of("CountRecords", "globex") == "PERMISSION_DENIED", "the deny serves")
-        asker.check("globex", *QUESTION)
+        asker.tenant("globex").check(*QUESTION)
         with pytest.raises(DecisionUnavailable) as ended:
             next(stream)
         assert "PERMISSION_DENIED" == ended.value.code
@@ -277,7 +277,7 @@ def test_read_by_a_forged_token_is_recorded(connect: Connect, decided: dict[str,
     forged = type(request).FromString(request.SerializeToString())
     setattr(forged, field, token_of(request, last))
     with connect(ACME) as client:
-        answer = getattr(audit_service_pb2_grpc.AuditServiceStub(client._links.enter().channel), call)(
+        answer = getattr(audit_service_pb2_grpc.AuditServiceStub(client._transport._links.enter().channel), call)(
             forged, timeout=DEADLINE_S
         )
         if call == "FollowRecords":
@@ -303,7 +303,7 @@ def test_records_of_reads_are_bounded(connect: Connect, reads: Reads) -> None:
         assert [] == reads()
         list(client.list_records(RecordFilter(ids=ids)))
         with pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
-            client.explain_past("acme", *QUESTION, revision="f" * 1_000_000)
+            client.tenant("acme", revision="f" * 1_000_000).explain_past(*QUESTION)
         long = token_of(FORGED["CountRecords"][0], json.dumps(["x" * 1_000_000]))
         client.ask(messages.CountRecordsRequest(filter=FILTER, group_by=["COUNT_GROUPING_TENANT"], page_token=long))
     told = [json.loads(each.detail) for each in reads()]
@@ -336,7 +336,7 @@ def test_records_of_reads_are_purged_under_a_running_server(
     tls = authority.caller(authority.signed(ALL, ALL))
     with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as client, server.store() as store:
         for _ in range(3):
-            client.check("acme", *QUESTION)
+            client.tenant("acme").check(*QUESTION)
             for tenant in ("", "acme"):
                 list(client.list_records(RecordFilter(tenant=tenant)))
         loaded = store.lifecycle(type_="POLICY_LOADED")

@@ -38,7 +38,7 @@ def test_a_backup_beside_a_server_under_load_is_whole_and_can_be_served(
     assert before <= decision_ids(folder) <= load.acknowledged
     again = serve(folder=folder, policies=untested)
     with again.client() as client:
-        assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+        assert client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance").allowed
     assert 0 == again.terminate()
     assert proved(again.audit) > len(before)
 
@@ -49,9 +49,9 @@ def test_restore_over_a_store_needs_force_and_renames_the_old_store(
     server = serve(policies=untested)
     kept = tmp_path / "kept"
     with server.client() as client:
-        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+        client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
         assert 0 == remit("audit", "backup", "--to", str(kept), "--audit", server.audit).returncode
-        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+        client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
     assert 0 == server.terminate()
     refused = remit("audit", "restore", str(kept), "--audit", server.audit)
     assert (3, True) == (refused.returncode, "already: name another one, or `--force`" in refused.stderr)

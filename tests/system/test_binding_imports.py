@@ -62,11 +62,11 @@ def row(number: int, scope: str = "a.**", holds: str = "role:viewer") -> Runtime
 
 
 def rows_of(client: Client) -> set[RuntimeBinding]:
-    return {each.row for each in client.export_bindings("acme")}
+    return {each.row for each in client.tenant("acme").export_bindings()}
 
 
 def views(client: Client, principal: str, at_least: str = "") -> bool:
-    return client.check("acme", principal, "VIEW", "FLOW", "a.x", at_least=at_least).allowed
+    return client.tenant("acme", at_least=at_least).check(principal, "VIEW", "FLOW", "a.x").allowed
 
 
 def folded(changes_: Iterable[WatchedChange]) -> set[RuntimeBinding]:
@@ -80,7 +80,7 @@ def folded(changes_: Iterable[WatchedChange]) -> set[RuntimeBinding]:
 
 def refused(client: Client, rows: Iterable[RuntimeBinding], **options: object) -> DecisionUnavailable:
     with pytest.raises(DecisionUnavailable) as caught:
-        client.import_bindings("acme", rows, **{"granter": ALICE} | options)  # type: ignore[arg-type]
+        client.tenant("acme").import_bindings(rows, **{"granter": ALICE} | options)  # type: ignore[arg-type]
     return caught.value
 
 
@@ -89,41 +89,41 @@ def test_an_import_serves_is_exported_and_imported_elsewhere(fleet: Fleet, tmp_p
     ends = RuntimeBinding("user:late", "role:viewer", "a.b", 4_000_000_000_000_000)
     rows = [*map(row, range(3_000)), ends, RuntimeBinding("user:zoe", "group:team", "a.**")]
     with node(tmp_path, url) as server, server.client() as client:
-        done = client.import_bindings("acme", rows, granter=ALICE, reason="the move")
+        done = client.tenant("acme").import_bindings(rows, granter=ALICE, reason="the move")
         assert (3_002, 0, 0) == (done.granted, done.revoked, done.already)
         assert views(client, "user:n02999", done.position)
         assert views(client, "user:zoe")
-        assert "runtime:change 2" in client.explain("acme", "user:n00007", "VIEW", "FLOW", "a.x").summary
+        assert "runtime:change 2" in client.tenant("acme").explain("user:n00007", "VIEW", "FLOW", "a.x").summary
 
-        exported = list(client.export_bindings("acme"))
+        exported = list(client.tenant("acme").export_bindings())
         assert set(rows) == {each.row for each in exported}
         assert [each.row[:3] for each in exported] == sorted(each.row[:3] for each in exported)
         (about,) = {each[1:2] + each[3:] for each in exported}
         assert (2, "anonymous", ALICE, "the move", done.position) == about
-        listed = [each.row.member for each in client.list_bindings("acme", page_size=700)]
+        listed = [each.row.member for each in client.tenant("acme").list_bindings(page_size=700)]
         assert [each.row.member for each in exported] == listed
-        assert [3_002] == [len(each.granted) for each in islice(client.watch_bindings("acme"), 1)]
+        assert [3_002] == [len(each.granted) for each in islice(client.tenant("acme").watch_bindings(), 1)]
 
-        client.change_bindings("acme", revokes=[rows[0]], granter=ALICE)
-        again = client.import_bindings("acme", (each.row for each in exported), granter=ALICE)
+        client.tenant("acme").change_bindings(revokes=[rows[0]], granter=ALICE)
+        again = client.tenant("acme").import_bindings((each.row for each in exported), granter=ALICE)
         assert (1, 0, 3_001) == (again.granted, again.revoked, again.already)
-        emptied = client.import_bindings("acme", [], granter=ALICE, replace=True)
+        emptied = client.tenant("acme").import_bindings([], granter=ALICE, replace=True)
         assert (0, 3_002, 0) == (emptied.granted, emptied.revoked, emptied.already)
-        assert [] == list(client.export_bindings("acme"))
+        assert [] == list(client.tenant("acme").export_bindings())
         assert not views(client, "user:n02999", emptied.position)
-        client.import_bindings("acme", (each.row for each in exported), granter=ALICE)
+        client.tenant("acme").import_bindings((each.row for each in exported), granter=ALICE)
         assert set(rows) == rows_of(client)
 
 
 def test_a_replacing_import_leaves_just_its_rows(fleet: Fleet, tmp_path: Path) -> None:
     url, store = fleet
     with node(tmp_path, url) as server, server.client() as client:
-        client.import_bindings("acme", map(row, range(10)), granter=ALICE)
+        client.tenant("acme").import_bindings(map(row, range(10)), granter=ALICE)
         later = row(3)._replace(expires_us=4_000_000_000_000_000)
-        done = client.import_bindings("acme", [later, *map(row, range(5, 12))], granter=ALICE, replace=True)
+        done = client.tenant("acme").import_bindings([later, *map(row, range(5, 12))], granter=ALICE, replace=True)
         assert (3, 4, 5) == (done.granted, done.revoked, done.already)
         assert {later, *map(row, range(5, 12))} == rows_of(client)
-        assert rows_of(client) == folded(islice(client.watch_bindings("acme"), 2))
+        assert rows_of(client) == folded(islice(client.tenant("acme").watch_bindings(), 2))
         assert [False, True] == [views(client, row(each).member, done.position) for each in (4, 3)]
         with store.engine.connect() as connection:
             assert {3: 3, 5: 2} == {
@@ -172,13 +172,13 @@ def test_rows_in_more_ways_than_can_be_compared_need_the_bypass(local: Fleet, tm
         assert ("PERMISSION_DENIED", True) == (error.code, "in 5,001 different ways" in str(error))
         assert "a granter who may GRANT_ANY BINDING in the whole tenant" in str(error)
 
-        assert 5_001 == client.import_bindings("acme", rows, granter=OLGA).granted
+        assert 5_001 == client.tenant("acme").import_bindings(rows, granter=OLGA).granted
 
 
 def test_a_dry_run_changes_nothing(local: Fleet, tmp_path: Path) -> None:
     url, store = local
     with node(tmp_path, url) as server, server.client() as client:
-        done = client.import_bindings("acme", map(row, range(3)), granter=ALICE, dry_run=True)
+        done = client.tenant("acme").import_bindings(map(row, range(3)), granter=ALICE, dry_run=True)
         assert 3 == done.granted
     assert [] == store.bindings(ACME)[1]
 
@@ -187,8 +187,8 @@ def test_a_repeated_import_is_made_once(local: Fleet, tmp_path: Path) -> None:
     url, _ = local
     rows = [row(number) for number in range(1_500)]
     with node(tmp_path, url) as server, server.client() as client:
-        first = client.import_bindings("acme", rows, granter=ALICE, request_id="r-1")
-        again = client.import_bindings("acme", rows, granter=ALICE, request_id="r-1")
+        first = client.tenant("acme").import_bindings(rows, granter=ALICE, request_id="r-1")
+        again = client.tenant("acme").import_bindings(rows, granter=ALICE, request_id="r-1")
         assert (first.position, True) == (again.position, again.repeated_request)
         for other, options in (
             (rows[:-1], {}),
@@ -196,7 +196,7 @@ def test_a_repeated_import_is_made_once(local: Fleet, tmp_path: Path) -> None:
             (rows, {"granter": OLGA}),
         ):
             assert "is another change" in str(refused(client, other, request_id="r-1", **options))
-        assert [first.position] == [each.position for each in islice(client.watch_bindings("acme"), 1)]
+        assert [first.position] == [each.position for each in islice(client.tenant("acme").watch_bindings(), 1)]
 
 
 def _start(granter: str = ALICE, **origin: str) -> messages.ImportBindingsRequest:
@@ -265,7 +265,7 @@ def test_a_stream_that_breaks_gives_its_place_back_and_imports_nothing(local: Fl
 def _is_crowded(client: Client) -> bool:
     """Whether another import has the place."""
     try:
-        client.import_bindings("acme", [row(1)], granter=ALICE, dry_run=True)
+        client.tenant("acme").import_bindings([row(1)], granter=ALICE, dry_run=True)
     except DecisionUnavailable as error:
         return error.code == "RESOURCE_EXHAUSTED" and "(imports)" in str(error)
     return False
@@ -289,7 +289,7 @@ def test_imports_and_changes_at_once_are_made_one_after_another(fleet: Fleet, tm
 
     def load(client: Client, part: int) -> str:
         rows = [row(part * 2_000 + number) for number in range(2_000)]
-        return str(client.import_bindings("acme", rows, granter=ALICE).position)
+        return str(client.tenant("acme").import_bindings(rows, granter=ALICE).position)
 
     with (
         Server(tmp_path / "a", "--policy-store", url, policies=None, node="a") as one,
@@ -300,12 +300,14 @@ def test_imports_and_changes_at_once_are_made_one_after_another(fleet: Fleet, tm
     ):
         loading = [pool.submit(load, client, part) for part, client in enumerate((first, second))]
         client_change = pool.submit(
-            lambda: first.change_bindings("acme", [RuntimeBinding("user:zoe", "role:viewer", "a.**")], granter=ALICE)
+            lambda: first.tenant("acme").change_bindings(
+                [RuntimeBinding("user:zoe", "role:viewer", "a.**")], granter=ALICE
+            )
         )
         positions = [each.result() for each in loading] + [client_change.result().position]
         assert 3 == len(set(positions))
         assert 4_001 == len(rows_of(first))
-        watched = list(islice(second.watch_bindings("acme"), 3))
+        watched = list(islice(second.tenant("acme").watch_bindings(), 3))
         assert rows_of(first) == folded(watched)
         assert sorted(positions) == [each.position for each in watched]
 
@@ -313,20 +315,20 @@ def test_imports_and_changes_at_once_are_made_one_after_another(fleet: Fleet, tm
 def test_a_watch_hears_every_change_once_and_in_order(fleet: Fleet, tmp_path: Path) -> None:
     url, _ = fleet
     with node(tmp_path, url, "--policy-poll-s", "0.2") as server, server.client() as client:
-        client.change_bindings("acme", [row(1)], granter=ALICE)
-        middle = client.import_bindings("acme", map(row, range(2, 1_600)), granter=ALICE).position
-        watch = client.watch_bindings("acme")
+        client.tenant("acme").change_bindings([row(1)], granter=ALICE)
+        middle = client.tenant("acme").import_bindings(map(row, range(2, 1_600)), granter=ALICE).position
+        watch = client.tenant("acme").watch_bindings()
         heard = list(islice(watch, 2))
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(next, watch)
-            revoked = client.change_bindings("acme", revokes=[row(1)], granter=BERT, reason="left")
+            revoked = client.tenant("acme").change_bindings(revokes=[row(1)], granter=BERT, reason="left")
             heard.append(waiting.result(DEADLINE_S))
         assert [2, 3, 4] == [each.change for each in heard]
         assert (revoked.position, "left", BERT, (row(1),)) == (
             *(heard[2].position, heard[2].reason, heard[2].granter, heard[2].revoked),
         )
         assert rows_of(client) == folded(heard)
-        assert [4] == [each.change for each in islice(client.watch_bindings("acme", middle), 1)]
+        assert [4] == [each.change for each in islice(client.tenant("acme").watch_bindings(middle), 1)]
 
 
 def test_a_watch_goes_on_over_a_restart(local: Fleet, tmp_path: Path) -> None:
@@ -334,29 +336,29 @@ def test_a_watch_goes_on_over_a_restart(local: Fleet, tmp_path: Path) -> None:
     flags = "--policy-store", url
     server = Server(tmp_path / "one", *flags, policies=None, node="one", listen=f"127.0.0.1:{free_port()}")
     with server, server.client(timeout_s=DEADLINE_S) as client:
-        client.change_bindings("acme", [row(1)], granter=ALICE)
-        watch = client.watch_bindings("acme")
+        client.tenant("acme").change_bindings([row(1)], granter=ALICE)
+        watch = client.tenant("acme").watch_bindings()
         assert 2 == next(watch).change
         server.kill()
         server.start()
-        client.change_bindings("acme", [row(2)], granter=ALICE)
+        client.tenant("acme").change_bindings([row(2)], granter=ALICE)
         assert 3 == next(watch).change
 
 
 def test_a_watch_of_another_history_ends_and_says_so(local: Fleet, tmp_path: Path) -> None:
     url, store = local
     with node(tmp_path, url, "--policy-poll-s", "0.2") as server, server.client() as client:
-        position = client.change_bindings("acme", [row(1)], granter=ALICE).position
+        position = client.tenant("acme").change_bindings([row(1)], granter=ALICE).position
         for wrong in (f"acme:2:{'0' * 16}", f"acme:9:{position[-16:]}"):
             with pytest.raises(DecisionUnavailable, match="is not in the history of tenant `acme`") as caught:
-                next(client.watch_bindings("acme", wrong))
+                next(client.tenant("acme").watch_bindings(wrong))
             assert "ABORTED" == caught.value.code
         with pytest.raises(DecisionUnavailable, match="is of tenant `globex`"):
-            next(client.watch_bindings("acme", position.replace("acme", "globex")))
+            next(client.tenant("acme").watch_bindings(position.replace("acme", "globex")))
 
         views(client, "user:1", at_least=position)
         with ThreadPoolExecutor(1) as pool:
-            waiting = pool.submit(_end_of, client.watch_bindings("acme", position))
+            waiting = pool.submit(_end_of, client.tenant("acme").watch_bindings(position))
             _forget_the_last_change(store)
             code, text = waiting.result(DEADLINE_S)
         assert ("ABORTED", True) == (code, "is not in the history of tenant `acme`" in text)
@@ -367,7 +369,7 @@ def test_a_watch_ends_with_a_history_that_its_node_never_had(local: Fleet, tmp_p
     with node(tmp_path, url, "--policy-poll-s", "600") as server, server.client() as client:
         with store.changing(Tenant("acme")) as write:
             write.commit(BindingChange((parse_runtime_row("user:1", "role:viewer", "a.**"),), ()), "alice", "")
-        watch = client.watch_bindings("acme")
+        watch = client.tenant("acme").watch_bindings()
         assert 2 == next(watch).change
         _forget_the_last_change(store)
         code, _ = _end_of(watch)
@@ -422,7 +424,7 @@ def test_the_commands_list_import_export_and_tell_drift(local: Fleet, tmp_path: 
             "bindings", "import", "acme", str(file), "--by", ALICE, "--reason", "new", "--target", server.target
         )
         assert "2 granted, 0 revoked, 0 so already, from position acme:2:" in done.stdout, done.stderr
-        client.change_bindings("acme", [row(1)._replace(expires_us=4_000_000_000_000_000)], granter=ALICE)
+        client.tenant("acme").change_bindings([row(1)._replace(expires_us=4_000_000_000_000_000)], granter=ALICE)
 
         listed = remit("bindings", "list", "acme", "--target", server.target)
         assert ["user:n00001", "user:zoe", "user:zoe"] == [line.split()[0] for line in listed.stdout.splitlines()[1:]]
@@ -454,9 +456,9 @@ def test_drift_calls_a_row_that_denied_used(local: Fleet, tmp_path: Path) -> Non
     url, _ = local
     with node(tmp_path, url) as server, server.client() as client:
         held, suspended = row(1), row(1, scope="", holds="group:suspended")
-        granted = client.change_bindings("acme", [held], granter=ALICE).position
+        granted = client.tenant("acme").change_bindings([held], granter=ALICE).position
         assert views(client, "user:n00001", at_least=granted)
-        position = client.change_bindings("acme", [suspended], granter=ALICE).position
+        position = client.tenant("acme").change_bindings([suspended], granter=ALICE).position
 
         def usage() -> dict[str, str]:
             told = remit("drift", "acme", "--usage", "--target", server.target).stdout.splitlines()[1:]

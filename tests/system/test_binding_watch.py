@@ -58,27 +58,27 @@ def _end_of(watch: Iterator[WatchedChange]) -> tuple[str, str]:
 
 def test_a_watch_ends_with_the_right_to_it(server: Server, store: PolicyStore, authority: Authority) -> None:
     with client(server, authority, WATCHER) as watcher, client(server, authority, GRANTER) as granter:
-        position = granter.change_bindings("acme", [ZOE], granter="user:alice").position
-        watch = watcher.watch_bindings("acme")
+        position = granter.tenant("acme").change_bindings([ZOE], granter="user:alice").position
+        watch = watcher.tenant("acme").watch_bindings()
         assert (ZOE,) == next(watch).granted
         with ThreadPoolExecutor(1) as pool:
             ends = pool.submit(_end_of, watch)
             store.publish(draft(GRANTER), 1)
             ended = ends.result(DEADLINE_S)
         # The same as for who never had the right.
-        assert _end_of(watcher.watch_bindings("acme", position)) == ended
+        assert _end_of(watcher.tenant("acme").watch_bindings(position)) == ended
         assert "PERMISSION_DENIED" == ended[0]
-        assert (ZOE,) == next(granter.watch_bindings("acme")).granted
+        assert (ZOE,) == next(granter.tenant("acme").watch_bindings()).granted
 
 
 def test_a_watch_hears_of_an_end_with_the_next_change(server: Server, authority: Authority) -> None:
     with client(server, authority, WATCHER) as watcher, client(server, authority, GRANTER) as granter:
         soon = ZOE._replace(expires_us=now_us() + 1_500_000)
-        position = granter.change_bindings("acme", [soon], granter="user:alice").position
-        watch = watcher.watch_bindings("acme")
+        position = granter.tenant("acme").change_bindings([soon], granter="user:alice").position
+        watch = watcher.tenant("acme").watch_bindings()
         assert (soon,) == next(watch).granted
-        asked = ("acme", "user:zoe", "VIEW", "FLOW", "a.x")
-        until(lambda: not granter.check(*asked, at_least=position).allowed, "the row ends")
-        granter.change_bindings("acme", [ANN], granter="user:alice")
+        at_position = granter.tenant("acme", at_least=position)
+        until(lambda: not at_position.check("user:zoe", "VIEW", "FLOW", "a.x").allowed, "the row ends")
+        granter.tenant("acme").change_bindings([ANN], granter="user:alice")
         change = next(watch)
         assert ((ANN,), (ZOE,)) == (change.granted, change.ended)

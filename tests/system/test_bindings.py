@@ -55,7 +55,7 @@ def node(folder: Path, url: str, name: str = "one", *flags: str) -> Server:
 
 
 def views(client: Client, principal: str, namespace: str = "a.x", action: str = "VIEW", **options: str) -> bool:
-    return client.check("acme", principal, action, "FLOW", namespace, **options).allowed
+    return client.tenant("acme", **options).check(principal, action, "FLOW", namespace).allowed
 
 
 def soon(holds: Callable[[], bool]) -> None:
@@ -75,32 +75,32 @@ def test_a_grant_serves_on_every_node_and_is_taken_back(fleet: Fleet, tmp_path: 
         one.client() as client,
         two.client() as other,
     ):
-        before = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x")
-        granted = client.change_bindings("acme", [ZOE], granter=ALICE, reason="holiday")
+        before = client.tenant("acme").check("user:zoe", "VIEW", "FLOW", "a.x")
+        granted = client.tenant("acme").change_bindings([ZOE], granter=ALICE, reason="holiday")
 
-        after = other.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=granted.position)
+        after = other.tenant("acme", at_least=granted.position).check("user:zoe", "VIEW", "FLOW", "a.x")
         assert (False, True) == (before.allowed, after.allowed)
         assert before.revision != after.revision
         assert granted.position == after.position
         assert not views(other, "user:zoe", "b.x")
         soon(lambda: views(client, "user:zoe"))
-        same = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x")
+        same = client.tenant("acme").check("user:zoe", "VIEW", "FLOW", "a.x")
         assert (after.revision, after.position) == (same.revision, same.position)
-        explained = client.explain("acme", "user:zoe", "VIEW", "FLOW", "a.x")
+        explained = client.tenant("acme").explain("user:zoe", "VIEW", "FLOW", "a.x")
         assert "runtime:change 2" in explained.summary
-        (row,) = client.list_bindings("acme")
+        (row,) = client.tenant("acme").list_bindings()
         assert ("user:zoe", "role:viewer", "a.**", 2) == (row.row.member, row.row.holds, row.row.scope, row.change)
 
         assert [[], []] == [list(each.status().policy_store.behind) for each in (client, other)]
         told = remit("nodes", "--policy-store", url, "--wait", "20")
         assert (0, 2) == (told.returncode, told.stdout.count("SERVING")), told.stdout
 
-        again = client.change_bindings("acme", [ZOE], granter=ALICE)
+        again = client.tenant("acme").change_bindings([ZOE], granter=ALICE)
         assert (granted.position, 1) == (again.position, len(again.already))
-        revoked = client.change_bindings("acme", revokes=[ZOE], granter=BERT)
-        gone = other.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=revoked.position)
+        revoked = client.tenant("acme").change_bindings(revokes=[ZOE], granter=BERT)
+        gone = other.tenant("acme", at_least=revoked.position).check("user:zoe", "VIEW", "FLOW", "a.x")
         assert (False, before.revision) == (gone.allowed, gone.revision)
-        assert [] == list(client.list_bindings("acme"))
+        assert [] == list(client.tenant("acme").list_bindings())
 
 
 @pytest.mark.parametrize(
@@ -145,18 +145,20 @@ def test_what_must_not_be_granted_is_refused_and_nothing_changes(
     head, _ = store.bindings(Tenant("acme"))
     with node(tmp_path, url) as server, server.client() as client:
         with pytest.raises(DecisionUnavailable) as caught:
-            client.change_bindings("acme", [RuntimeBinding("user:fine", "role:viewer", "a.b"), *rows], granter=granter)
+            client.tenant("acme").change_bindings(
+                [RuntimeBinding("user:fine", "role:viewer", "a.b"), *rows], granter=granter
+            )
 
         assert code == caught.value.code
         assert told in str(caught.value)
-        assert [] == list(client.list_bindings("acme"))
+        assert [] == list(client.tenant("acme").list_bindings())
     assert (head, []) == store.bindings(Tenant("acme"))
 
 
 def test_a_bypass_may_grant_what_it_does_not_hold(local: Fleet, tmp_path: Path) -> None:
     url, _ = local
     with node(tmp_path, url) as server, server.client() as client:
-        position = client.change_bindings("acme", [ZOE], granter="user:olga").position
+        position = client.tenant("acme").change_bindings([ZOE], granter="user:olga").position
         assert views(client, "user:zoe", at_least=position)
 
 
@@ -165,15 +167,17 @@ def test_losing_a_deny_is_a_gain(local: Fleet, tmp_path: Path) -> None:
     out = RuntimeBinding("user:carl", "group:suspended")
     with node(tmp_path, url) as server, server.client() as client:
         assert views(client, "user:carl", "b.x")
-        position = client.change_bindings("acme", [out], granter=BERT).position
+        position = client.tenant("acme").change_bindings([out], granter=BERT).position
         assert not views(client, "user:carl", "b.x", at_least=position)
 
         with pytest.raises(DecisionUnavailable, match="would gain FLOW VIEW in `b"):
-            client.change_bindings("acme", revokes=[out], granter=BERT)
+            client.tenant("acme").change_bindings(revokes=[out], granter=BERT)
         with pytest.raises(DecisionUnavailable, match="a row to it must not expire"):
-            client.change_bindings("acme", [out._replace(member="user:al", expires_us=now_us() + 10**9)], granter=ALICE)
+            client.tenant("acme").change_bindings(
+                [out._replace(member="user:al", expires_us=now_us() + 10**9)], granter=ALICE
+            )
 
-        position = client.change_bindings("acme", revokes=[out], granter=ALICE).position
+        position = client.tenant("acme").change_bindings(revokes=[out], granter=ALICE).position
         assert views(client, "user:carl", "b.x", at_least=position)
 
 
@@ -184,11 +188,11 @@ def test_a_row_of_the_files_is_neither_shadowed_nor_revoked(local: Fleet, tmp_pa
         with pytest.raises(
             DecisionUnavailable, match=r"acme/bindings\.csv:\d+ has `user:carl` in `role:viewer`"
         ) as caught:
-            client.change_bindings("acme", revokes=[of_file], granter=ALICE)
+            client.tenant("acme").change_bindings(revokes=[of_file], granter=ALICE)
         assert "ABORTED" == caught.value.code
 
-        client.change_bindings("acme", [of_file], granter=ALICE)
-        position = client.change_bindings("acme", revokes=[of_file], granter=ALICE).position
+        client.tenant("acme").change_bindings([of_file], granter=ALICE)
+        position = client.tenant("acme").change_bindings(revokes=[of_file], granter=ALICE).position
         assert views(client, "user:carl", "b.x", at_least=position)
 
 
@@ -206,25 +210,25 @@ def test_a_node_signs_no_revoke_that_only_the_table_of_rows_asks_for(
     """The changes are chained and signed; the table of rows in force is not. Whoever can write to it must not end a deny."""
     url, store = local
     with node(tmp_path, url) as server, server.client() as client:
-        client.change_bindings("acme", [SUSPENDED], granter=ALICE)
+        client.tenant("acme").change_bindings([SUSPENDED], granter=ALICE)
         with store.engine.begin() as connection:
             connection.execute(forge)
         with pytest.raises(
             DecisionUnavailable, match=r"`user:eve` in `group:suspended` is not there as a change"
         ) as refused:
-            client.change_bindings("acme", grants, revokes=revokes, granter="user:olga")
+            client.tenant("acme").change_bindings(grants, revokes=revokes, granter="user:olga")
         assert "FAILED_PRECONDITION" == refused.value.code
         if grants:
             with pytest.raises(DecisionUnavailable, match=r"`user:eve` in `group:suspended` is not there as a change"):
-                client.import_bindings("acme", grants, granter="user:olga")
+                client.tenant("acme").import_bindings(grants, granter="user:olga")
 
 
 def test_expectations_and_repeated_requests(local: Fleet, tmp_path: Path) -> None:
     url, _ = local
     ann = ZOE._replace(member="user:ann")
     with node(tmp_path, url) as server, server.client() as client:
-        first = client.change_bindings("acme", [ZOE], granter=ALICE, request_id="r-1")
-        again = client.change_bindings("acme", [ZOE], granter=ALICE, request_id="r-1")
+        first = client.tenant("acme").change_bindings([ZOE], granter=ALICE, request_id="r-1")
+        again = client.tenant("acme").change_bindings([ZOE], granter=ALICE, request_id="r-1")
         assert (first.position, True, False) == (again.position, again.repeated_request, first.repeated_request)
         for wrong, told in (
             ({"expected_position": f"acme:1:{'0' * 16}"}, "is at position"),
@@ -234,17 +238,19 @@ def test_expectations_and_repeated_requests(local: Fleet, tmp_path: Path) -> Non
             ({"request_id": "r-1", "grants": [ZOE._replace(expires_us=now_us() + 60_000_000)]}, "is another change"),
         ):
             with pytest.raises(DecisionUnavailable, match=re.escape(told)) as caught:
-                client.change_bindings("acme", **{"grants": [ann], "granter": ALICE} | wrong)  # type: ignore[arg-type]
+                client.tenant("acme").change_bindings(**{"grants": [ann], "granter": ALICE} | wrong)  # type: ignore[arg-type]
             assert "ABORTED" == caught.value.code
 
-        fine = client.change_bindings(
-            "acme", [ann], granter=ALICE, expected_position=first.position, must_exist=[ZOE], must_not_exist=[ann]
+        fine = client.tenant("acme").change_bindings(
+            [ann], granter=ALICE, expected_position=first.position, must_exist=[ZOE], must_not_exist=[ann]
         )
         assert views(client, "user:ann", at_least=fine.position)
-        gone = client.change_bindings("acme", revokes=[ann], granter=ALICE, request_id="r-2")
+        gone = client.tenant("acme").change_bindings(revokes=[ann], granter=ALICE, request_id="r-2")
         with pytest.raises(DecisionUnavailable, match="has the request id `r-2`, and is another change"):
-            client.change_bindings("acme", revokes=[ZOE], granter=ALICE, request_id="r-2")
-        assert gone.position == client.change_bindings("acme", [], [ann], granter=ALICE, request_id="r-2").position
+            client.tenant("acme").change_bindings(revokes=[ZOE], granter=ALICE, request_id="r-2")
+        assert (
+            gone.position == client.tenant("acme").change_bindings([], [ann], granter=ALICE, request_id="r-2").position
+        )
 
 
 @pytest.mark.parametrize("imports", [False, True])
@@ -254,8 +260,9 @@ def test_a_change_whose_server_dies_before_the_record_is_recorded_when_it_is_sen
     url, store = local
 
     def change(client: Client) -> str:
-        send = client.import_bindings if imports else client.change_bindings
-        return send("acme", [ZOE], granter=ALICE, reason="the move", request_id="r-1").position
+        acme = client.tenant("acme")
+        send = acme.import_bindings if imports else acme.change_bindings
+        return send([ZOE], granter=ALICE, reason="the move", request_id="r-1").position
 
     server = Server(tmp_path, "--policy-store", url, policies=None, launcher=(sys.executable, str(UNRECORDED)))
     with server, server.client(timeout_s=2.0) as client:
@@ -285,18 +292,18 @@ def test_nobody_passes_on_for_longer_what_another_granted_for_a_while(local: Fle
 
         def refused(rows: list[RuntimeBinding], granter: str) -> str:
             with pytest.raises(DecisionUnavailable) as caught:
-                client.change_bindings("acme", rows, granter=granter)
+                client.tenant("acme").change_bindings(rows, granter=granter)
             assert "PERMISSION_DENIED" == caught.value.code
             return caught.value.message
 
-        client.change_bindings("acme", [ZOE._replace(expires_us=while_us)], granter=ALICE)
-        client.change_bindings("acme", [SUSPENDED], granter=ALICE)
+        client.tenant("acme").change_bindings([ZOE._replace(expires_us=while_us)], granter=ALICE)
+        client.tenant("acme").change_bindings([SUSPENDED], granter=ALICE)
         for row in (ZOE, ZOE._replace(scope="a.x"), ZOE._replace(member="user:eve"), ZOE._replace(member="user:alice")):
             assert f"`{row.member}` would gain FLOW VIEW in `{row.scope}`" in refused([row], "user:carl")
         with pytest.raises(DecisionUnavailable, match="would gain FLOW VIEW"):
-            client.import_bindings("acme", [ZOE], granter="user:carl")
+            client.tenant("acme").import_bindings([ZOE], granter="user:carl")
         assert "`user:gus` may not DELETE BINDING" in refused([ZOE._replace(expires_us=while_us - 1)], "user:gus")
-        client.change_bindings("acme", [ZOE], granter="user:gus")
+        client.tenant("acme").change_bindings([ZOE], granter="user:gus")
 
 
 def test_a_dry_run_says_who_would_gain_and_changes_nothing(local: Fleet, tmp_path: Path) -> None:
@@ -306,22 +313,22 @@ def test_a_dry_run_says_who_would_gain_and_changes_nothing(local: Fleet, tmp_pat
 
         assert 0 == done.returncode, done.stderr
         assert "+ user:zoe gains FLOW VIEW in a.**" in done.stdout
-        assert [] == list(client.list_bindings("acme"))
+        assert [] == list(client.tenant("acme").list_bindings())
 
 
 def test_a_row_ends_by_itself_and_each_answer_replays(local: Fleet, tmp_path: Path) -> None:
     url, _ = local
     with node(tmp_path, url) as server, server.client() as client:
         ends = now_us() + 3_000_000
-        position = client.change_bindings("acme", [ZOE._replace(expires_us=ends)], granter=ALICE).position
-        held = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=position)
+        position = client.tenant("acme").change_bindings([ZOE._replace(expires_us=ends)], granter=ALICE).position
+        held = client.tenant("acme", at_least=position).check("user:zoe", "VIEW", "FLOW", "a.x")
         assert held.allowed
         soon(lambda: not views(client, "user:zoe"))
         assert now_us() >= ends
-        ended = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x")
+        ended = client.tenant("acme").check("user:zoe", "VIEW", "FLOW", "a.x")
         assert held.revision != ended.revision
         assert held.position == ended.position
-        assert [] == list(client.list_bindings("acme"))
+        assert [] == list(client.tenant("acme").list_bindings())
 
         for answer, effect in ((held, "allow"), (ended, "deny")):
             past = remit(
@@ -339,21 +346,21 @@ def test_rows_outlive_restarts_and_the_store(local: Fleet, tmp_path: Path) -> No
     server = node(tmp_path, url, "one", "--policy-poll-s", "0.2")
     with server:
         with server.client() as client:
-            position = client.change_bindings("acme", [ZOE], granter=ALICE).position
-            before = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=position)
+            position = client.tenant("acme").change_bindings([ZOE], granter=ALICE).position
+            before = client.tenant("acme", at_least=position).check("user:zoe", "VIEW", "FLOW", "a.x")
         server.kill()
         hidden = (tmp_path / "policy.db").rename(tmp_path / "away.db")
         server.start()
         with server.client() as client:
-            after = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=position)
+            after = client.tenant("acme", at_least=position).check("user:zoe", "VIEW", "FLOW", "a.x")
             assert (before.allowed, before.revision, before.position) == (after.allowed, after.revision, after.position)
             with (
                 server.client(timeout_s=2.0) as hasty,
                 pytest.raises(DecisionUnavailable, match="the policy store"),
             ):
-                hasty.change_bindings("acme", revokes=[ZOE], granter=ALICE, request_id="later")
+                hasty.tenant("acme").change_bindings(revokes=[ZOE], granter=ALICE, request_id="later")
             hidden.rename(tmp_path / "policy.db")
-            gone = client.change_bindings("acme", revokes=[ZOE], granter=ALICE, request_id="later").position
+            gone = client.tenant("acme").change_bindings(revokes=[ZOE], granter=ALICE, request_id="later").position
             assert not views(client, "user:zoe", at_least=gone)
 
 
@@ -367,11 +374,11 @@ def test_rows_that_were_deleted_from_disk_are_pulled_again_and_never_taken_for_n
     log = server.folder / "var" / "releases" / "bindings" / "acme.jsonl"
     with server:
         with server.client() as client:
-            first = client.change_bindings("acme", [suspended], granter=BERT).position
+            first = client.tenant("acme").change_bindings([suspended], granter=BERT).position
             assert not views(client, ALICE, at_least=first)
 
             log.unlink()
-            second = client.change_bindings("acme", [ZOE], granter=BERT).position
+            second = client.tenant("acme").change_bindings([ZOE], granter=BERT).position
             soon(lambda: views(client, "user:zoe"))
             assert not views(client, ALICE)
             # The line that names the file, that of the rows before, and two changes.
@@ -393,7 +400,7 @@ def test_rows_that_were_deleted_from_disk_are_pulled_again_and_never_taken_for_n
 def test_a_release_adopts_rows_and_is_refused_if_rows_stand_against_it(local: Fleet, tmp_path: Path) -> None:
     url, _ = local
     with node(tmp_path, url) as server, server.client() as client:
-        client.change_bindings("acme", [ZOE, ZOE._replace(member="user:ann")], granter=ALICE)
+        client.tenant("acme").change_bindings([ZOE, ZOE._replace(member="user:ann")], granter=ALICE)
         lines = remit("bindings", "export", "acme", "--target", server.target).stdout.splitlines(keepends=True)
         assert "g, user:zoe, role:viewer, acme/a.**\n" == lines[3]
         exported = "".join(lines[2:])
@@ -405,8 +412,8 @@ def test_a_release_adopts_rows_and_is_refused_if_rows_stand_against_it(local: Fl
 
         adopting = write(tmp_path / "adopting", files(bindings=BINDINGS + exported.encode()))
         assert 0 == remit("publish", str(adopting), "--to", url).returncode
-        soon(lambda: "bindings.csv" in client.explain("acme", "user:zoe", "VIEW", "FLOW", "a.x").summary)
-        assert ["user:ann"] == [each.row.member for each in client.list_bindings("acme")]
+        soon(lambda: "bindings.csv" in client.tenant("acme").explain("user:zoe", "VIEW", "FLOW", "a.x").summary)
+        assert ["user:ann"] == [each.row.member for each in client.tenant("acme").list_bindings()]
         assert views(client, "user:ann")
         assert views(client, "user:zoe")
 
@@ -419,7 +426,7 @@ def test_a_tenant_without_the_key_takes_nothing(tmp_path: Path) -> None:
         with node(tmp_path, url) as server, server.client() as client:
             for tenant, told in (("acme", "has no `runtime`"), ("nowhere", "there is no tenant `nowhere`")):
                 with pytest.raises(DecisionUnavailable, match=told) as caught:
-                    client.change_bindings(tenant, [ZOE], granter=ALICE)
+                    client.tenant(tenant).change_bindings([ZOE], granter=ALICE)
                 assert "FAILED_PRECONDITION" == caught.value.code
 
 
@@ -430,7 +437,7 @@ def test_a_server_of_a_directory_takes_nothing(tmp_path: Path) -> None:
         server.client() as client,
         pytest.raises(DecisionUnavailable, match="this server has no policy store"),
     ):
-        client.change_bindings("acme", [ZOE], granter=ALICE)
+        client.tenant("acme").change_bindings([ZOE], granter=ALICE)
 
 
 def test_changes_at_once_from_two_nodes_are_all_made(fleet: Fleet, tmp_path: Path) -> None:
@@ -448,7 +455,7 @@ def test_changes_at_once_from_two_nodes_are_all_made(fleet: Fleet, tmp_path: Pat
         clients = [first, second]
         positions = list(
             pool.map(
-                lambda pair: clients[pair[0] % 2].change_bindings("acme", [pair[1]], granter=ALICE).position,
+                lambda pair: clients[pair[0] % 2].tenant("acme").change_bindings([pair[1]], granter=ALICE).position,
                 enumerate(rows),
             )
         )
@@ -458,7 +465,7 @@ def test_changes_at_once_from_two_nodes_are_all_made(fleet: Fleet, tmp_path: Pat
         last = max(positions, key=lambda each: int(each.split(":")[1]))
         for client in clients:
             assert all(views(client, each.member, at_least=last) for each in rows)
-        answers = [client.check("acme", "user:n1", "VIEW", "FLOW", "a.x") for client in clients]
+        answers = [client.tenant("acme").check("user:n1", "VIEW", "FLOW", "a.x") for client in clients]
         assert 1 == len({(each.revision, each.position) for each in answers})
 
 
@@ -466,7 +473,7 @@ def test_workers_serve_rows_of_run_time(local: Fleet, tmp_path: Path) -> None:
     url, _ = local
     with node(tmp_path, url, "one", "--workers", "2") as server:
         with server.client() as client:
-            position = client.change_bindings("acme", [ZOE], granter=ALICE).position
+            position = client.tenant("acme").change_bindings([ZOE], granter=ALICE).position
         for _ in range(8):
             with server.client() as client:
                 assert views(client, "user:zoe", at_least=position)
@@ -478,11 +485,11 @@ def test_a_change_serves_on_its_own_node_before_the_next_poll(local: Fleet, tmp_
     # Longer than the test may take.
     poll = "--policy-poll-s", "600"
     with node(tmp_path, url, "one", "--workers", str(workers), *poll) as server, server.client() as client:
-        client.change_bindings("acme", [ZOE], granter=ALICE)
+        client.tenant("acme").change_bindings([ZOE], granter=ALICE)
         soon(lambda: views(client, "user:zoe"))
-        client.change_bindings("acme", revokes=[ZOE], granter=ALICE)
+        client.tenant("acme").change_bindings(revokes=[ZOE], granter=ALICE)
         soon(lambda: not views(client, "user:zoe"))
-        client.import_bindings("acme", [ZOE], granter=ALICE)
+        client.tenant("acme").import_bindings([ZOE], granter=ALICE)
         soon(lambda: views(client, "user:zoe"))
 
 
@@ -493,7 +500,7 @@ def test_commands_name_the_missing_granter_and_the_end_of_the_row(local: Fleet, 
         assert (2, True) == (nobody.returncode, "granter: is missing" in nobody.stderr), nobody.stderr
         assert "`--by`" in nobody.stderr
         with pytest.raises(DecisionUnavailable, match=r"start\.granter: is missing"):
-            client.import_bindings("acme", [ZOE])
+            client.tenant("acme").import_bindings([ZOE])
 
         tried = remit(*grant, server.target, "--by", ALICE, "--dry-run")
         assert "+ user:zoe gains FLOW VIEW in a.**\n" in tried.stdout
@@ -508,7 +515,7 @@ def test_rollback_marks_the_files_that_serve_with_rows_of_run_time(local: Fleet,
     command = "rollback", "acme", "--target"
     with node(tmp_path, url) as server, server.client() as client:
         (first,) = [each.revision for each in client.status().tenants]
-        granted = client.change_bindings("acme", [ZOE], granter=ALICE)
+        granted = client.tenant("acme").change_bindings([ZOE], granter=ALICE)
         assert views(client, "user:zoe", at_least=granted.position)
         store.publish(
             Draft(tree_of(files(bindings=BINDINGS + b"g, user:dora, role:viewer, acme\n")), "ci"),

@@ -23,7 +23,7 @@ from remit.rpc.identity import LONGEST_TOKEN
 from remit.v1 import audit_service_pb2_grpc, policy_service_pb2, policy_service_pb2_grpc
 from remit.v1.audit_service_pb2 import FollowRecordsRequest, RecordFilter
 
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 REFUSED = ("UNAUTHENTICATED", "the credential was not accepted")
 WEB = "spiffe://acme.example/web"
 TOKEN, NEXT = "t" * 43, "n" * 43
@@ -122,7 +122,7 @@ def code_of(call: Callable[[], object]) -> tuple[str, str]:
 
 def recorded_caller(server: Server, client: Client) -> str:
     with server.store() as store:
-        record = store.decision(parse_id(client.guard(*BOB_VIEWS).decision_id))
+        record = store.decision(parse_id(client.tenant("acme").guard(*BOB_VIEWS).decision_id))
     assert record is not None
     return record.caller
 
@@ -152,8 +152,8 @@ def test_token_names_the_caller_and_ends_at_the_next_call(
     with connect(web(), token=TOKEN) as client:
         assert "service:batch" == recorded_caller(server, client)
         with identities.holding(ROWS[0]):
-            until(lambda: code_of(lambda: client.guard(*BOB_VIEWS)) == REFUSED, "the token ends")
-        until(lambda: code_of(lambda: client.guard(*BOB_VIEWS)) == ("", ""), "the token counts again")
+            until(lambda: code_of(lambda: client.tenant("acme").guard(*BOB_VIEWS)) == REFUSED, "the token ends")
+        until(lambda: code_of(lambda: client.tenant("acme").guard(*BOB_VIEWS)) == ("", ""), "the token counts again")
 
 
 def test_certificate_without_a_name_opens_the_door_for_a_token(server: Server, connect: Callable[..., Client]) -> None:
@@ -173,8 +173,8 @@ def test_refused_certificate_ends_at_the_next_call(
     ):
         assert "service:web" == recorded_caller(server, client)
         with identities.holding(*ROWS, refused=[authority.fingerprint(files)]):
-            until(lambda: code_of(lambda: client.guard(*BOB_VIEWS)) == REFUSED, "the certificate ends")
-            assert REFUSED == code_of(lambda: bearer.guard(*BOB_VIEWS))
+            until(lambda: code_of(lambda: client.tenant("acme").guard(*BOB_VIEWS)) == REFUSED, "the certificate ends")
+            assert REFUSED == code_of(lambda: bearer.tenant("acme").guard(*BOB_VIEWS))
             assert "service:web" == recorded_caller(server, renewed)
     until_told(server, f"the certificate of `{WEB}` is in `refused`")
 
@@ -182,7 +182,7 @@ def test_refused_certificate_ends_at_the_next_call(
 def test_certificate_that_expires_ends_at_the_next_call(server: Server, connect: Callable[..., Client]) -> None:
     with connect(x509.DNSName("brief.acme.example"), lifetime_s=3) as client:
         assert "service:dns/brief.acme.example" == recorded_caller(server, client)
-        until(lambda: code_of(lambda: client.guard(*BOB_VIEWS)) == REFUSED, "the certificate ends")
+        until(lambda: code_of(lambda: client.tenant("acme").guard(*BOB_VIEWS)) == REFUSED, "the certificate ends")
     until_told(server, "the certificate of `dns/brief.acme.example` has expired")
 
 
@@ -333,11 +333,11 @@ def test_token_without_tls_is_refused(tmp_path: Path, untested: Path, identities
 def test_server_without_certificates_of_callers_wants_a_token(server_only: Server, authority: Authority) -> None:
     tokens = iter(["", TOKEN, "u" * 43, "two words", "line\nfeed"])
     with Client(server_only.target, timeout_s=DEADLINE_S, server_ca=authority.certificate) as client:
-        assert REFUSED == code_of(lambda: client.guard(*BOB_VIEWS))
+        assert REFUSED == code_of(lambda: client.tenant("acme").guard(*BOB_VIEWS))
     with Client(
         server_only.target, timeout_s=DEADLINE_S, server_ca=authority.certificate, token=lambda: next(tokens)
     ) as client:
-        codes = [code_of(lambda: client.guard(*BOB_VIEWS)) for _ in range(6)]
+        codes = [code_of(lambda: client.tenant("acme").guard(*BOB_VIEWS)) for _ in range(6)]
     assert ["UNAUTHENTICATED", "", *["UNAUTHENTICATED"] * 4] == [code for code, _ in codes]
     assert REFUSED == codes[2]
     assert "two words" not in str(codes)
@@ -352,7 +352,7 @@ def test_client_for_asyncio_shows_its_token(server_only: Server, authority: Auth
             server_only.target, timeout_s=DEADLINE_S, server_ca=authority.certificate, token=lambda: TOKEN, cache=1
         )
         async with client:
-            return (await client.guard(*BOB_VIEWS)).decision_id
+            return (await client.tenant("acme").guard(*BOB_VIEWS)).decision_id
 
     assert asyncio.run(asks())
 
@@ -365,5 +365,5 @@ def test_certificate_of_the_authority_itself_names_no_caller(
     authority.ca.private_key_pem.write_to_path(key)
     tls = MutualTls(authority.certificate, cert, key)
     with Client(server.target, timeout_s=2, tls=tls) as client:
-        code, _ = code_of(lambda: client.guard(*BOB_VIEWS))
+        code, _ = code_of(lambda: client.tenant("acme").guard(*BOB_VIEWS))
     assert code in {"UNAUTHENTICATED", "UNAVAILABLE"}

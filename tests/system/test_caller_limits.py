@@ -306,7 +306,7 @@ def test_the_client_tries_again_when_it_is_told_to(server: Limited, connect: Con
     began = time.monotonic()
     with connect(server.target, tls=shop.tls) as client:
         for _ in range(4):
-            assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+            assert client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance").allowed
     assert 0.75 <= time.monotonic() - began < DEADLINE_S
 
 
@@ -316,6 +316,6 @@ def test_the_client_does_not_wait_beyond_its_deadline(server: Limited, connect: 
     shop.check()
     began = time.monotonic()
     with connect(server.target, tls=shop.tls) as client, pytest.raises(DecisionUnavailable) as caught:
-        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+        client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
     assert "RESOURCE_EXHAUSTED" == caught.value.code
     assert time.monotonic() - began < DEADLINE_S / 2

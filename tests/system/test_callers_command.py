@@ -18,7 +18,7 @@ g, service:dns/admin.example, role:reader, _callers
 g, service:dns/shop.example, role:enforcer, _callers/acme
 g, service:dns/audit.example, role:auditor, _callers
 """
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +73,10 @@ def test_what_the_server_recorded_is_replayed_and_proposed(
     """Calls that the server allowed are allowed by the same rows, and refused by none at all; what it refused is not
     recorded as asked."""
     with client_of(server, authority, "shop.example") as shop:
-        shop.check(*BOB_VIEWS)
-        shop.batch_check("acme", [Asked(*BOB_VIEWS[1:])] * 2)
+        shop.tenant("acme").check(*BOB_VIEWS)
+        shop.tenant("acme").batch_check([Asked(*BOB_VIEWS)] * 2)
         with pytest.raises(DecisionUnavailable, match="may not EXPLAIN in `acme`"):
-            shop.explain(*BOB_VIEWS)
+            shop.tenant("acme").explain(*BOB_VIEWS)
     with client_of(server, authority, "audit.example") as auditor:
         assert [*auditor.list_records()]
     bare = Path(shutil.copytree(policies, tmp_path / "policies"))

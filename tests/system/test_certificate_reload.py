@@ -20,7 +20,7 @@ from support.server import DEADLINE_S, Server, until
 from remit.audit.ids import parse_id
 from remit.client import AsyncClient, Client, DecisionUnavailable, MutualTls
 
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 
 
 class ServedFiles:
@@ -87,7 +87,7 @@ def serial_in(file: Path) -> int:
 
 def caller_of(server: Server, client: Client) -> str:
     with server.store() as store:
-        record = store.decision(parse_id(client.guard(*BOB_VIEWS).decision_id))
+        record = store.decision(parse_id(client.tenant("acme").guard(*BOB_VIEWS).decision_id))
     assert record is not None
     return record.caller
 
@@ -100,7 +100,7 @@ def asking(client: Client) -> Iterator[Callable[[], int]]:
     def ask() -> None:
         while not stop.wait(0.002):
             try:
-                client.guard(*BOB_VIEWS)
+                client.tenant("acme").guard(*BOB_VIEWS)
             except Exception as error:  # noqa: BLE001 (the test fails with it)
                 failed.append(error)
                 return
@@ -128,7 +128,7 @@ def test_renewed_certificate_serves_without_a_dropped_call(
             for port in (server.port, server.metrics_port):
                 until(lambda port=port, renewed=renewed: serial_at(port, tls) == serial_in(renewed[0]), "it is renewed")
             with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as other:
-                other.guard(*BOB_VIEWS)
+                other.tenant("acme").guard(*BOB_VIEWS)
         before = answers()
         until(lambda: answers() > before, "the first connection goes on")
 
@@ -192,7 +192,7 @@ def test_replaced_authority_counts_for_new_connections(
 
         def refused() -> bool:
             try:
-                client.guard(*BOB_VIEWS)
+                client.tenant("acme").guard(*BOB_VIEWS)
             except DecisionUnavailable as error:
                 return error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
             return False
@@ -223,11 +223,14 @@ def test_calls_and_streams_go_on_over_the_end_of_a_connection(
             until(lambda: seen, "the follower begins")
             ends = monotonic() + 3.5
             while monotonic() < ends:
-                asked = client.guard(*BOB_VIEWS).decision_id
+                asked = client.tenant("acme").guard(*BOB_VIEWS).decision_id
                 until(lambda asked=asked: asked in seen, "the follower goes on")
 
         def from_cache() -> bool:
-            return cached.check(*BOB_VIEWS).decision_id == cached.check(*BOB_VIEWS).decision_id
+            return (
+                cached.tenant("acme").check(*BOB_VIEWS).decision_id
+                == cached.tenant("acme").check(*BOB_VIEWS).decision_id
+            )
 
         until(from_cache, "the watch of the cache goes on")
 
@@ -258,7 +261,7 @@ def test_client_for_asyncio_shows_its_renewed_certificate(server: Server, author
             with server.store() as store:
 
                 async def caller() -> str:
-                    record = store.decision(parse_id((await client.guard(*BOB_VIEWS)).decision_id))
+                    record = store.decision(parse_id((await client.tenant("acme").guard(*BOB_VIEWS)).decision_id))
                     assert record is not None
                     return record.caller
 

@@ -21,8 +21,8 @@ def signing(serve: Callable[..., Server], untested: Path, tmp_path: Path) -> Ite
     SigningKey.new(tmp_path / "audit.pem")
     server = serve("--audit-key", str(tmp_path / "audit.pem"), "--audit-checkpoint-s", "0.1", policies=untested)
     with server.client() as client:
-        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
-        client.check("globex", "user:bob", "VIEW", "FLOW", "globex.x")
+        client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
+        client.tenant("globex").check("user:bob", "VIEW", "FLOW", "globex.x")
         until(lambda: is_signed(client), "the chains are signed")
         yield server, client
 

@@ -134,7 +134,7 @@ def test_a_store_rewritten_under_a_running_server_stops_it(
     chain, upto = rewrite(server.database)
     assert [] == verified(server.database).findings
     with server.client(timeout_s=2.0) as client, pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
-        client.check(chain.tenant, "user:bob", "VIEW", "FLOW", "acme.finance")
+        client.tenant(chain.tenant).check("user:bob", "VIEW", "FLOW", "acme.finance")
     line = server.wait_for("the audit store fails")["event"]
     assert f"committed record {upto}, " in line
     assert "restart the server" in line

@@ -18,7 +18,7 @@ from support.server import DEADLINE_S
 from remit.client import Client, DecisionUnavailable, MalformedQuestion
 from remit.v1 import access_service_pb2, audit_service_pb2, decision_pb2
 
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 TIMEOUT_S: Final = 0.6
 ALLOW: Final = access_service_pb2.CheckResponse(
     decision=decision_pb2.Decision(
@@ -135,7 +135,7 @@ def refusal(client: Client, ask: Callable[[Client], object]) -> DecisionUnavaila
 
 
 def guard(client: Client) -> object:
-    return client.guard(*BOB_VIEWS)
+    return client.tenant("acme").guard(*BOB_VIEWS)
 
 
 def test_the_whole_answer_is_an_allow(connect: Connect) -> None:
@@ -147,12 +147,12 @@ def test_the_whole_answer_is_an_allow(connect: Connect) -> None:
         b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + answer(),
     ):
         with HostileServer(whole) as server, asking(connect, server, DEADLINE_S) as client:
-            assert client.guard(*BOB_VIEWS).allowed
+            assert client.tenant("acme").guard(*BOB_VIEWS).allowed
 
 
 def test_the_request_is_one_of_the_connect_protocol(connect: Connect) -> None:
     with HostileServer(answer()) as server, asking(connect, server, 2.5) as client:
-        client.guard(*BOB_VIEWS)
+        client.tenant("acme").guard(*BOB_VIEWS)
         (request,) = server.requests
         head = request.partition(b"\r\n\r\n")[0].decode().lower().split("\r\n")
     assert "post /remit.v1.accessservice/check http/1.1" == head[0]
@@ -272,7 +272,7 @@ def test_details_of_an_error_arrive(connect: Connect) -> None:
         asking(connect, server) as client,
         pytest.raises(MalformedQuestion) as caught,
     ):
-        client.guard(*BOB_VIEWS)
+        client.tenant("acme").guard(*BOB_VIEWS)
     assert [("tenant", "none")] == [(each.field, each.description) for each in caught.value.violations]
 
 
@@ -322,5 +322,5 @@ def test_cache_serves_nothing_after_a_wrong_watch(connect: Connect) -> None:
     """The same bytes answer the question and the watch."""
     with HostileServer(answer()) as server, connect(f"http://127.0.0.1:{server.port}", cache=10) as client:
         for _ in range(5):
-            assert client.check(*BOB_VIEWS).allowed
+            assert client.tenant("acme").check(*BOB_VIEWS).allowed
         assert len([each for each in server.requests if b"AccessService/Check" in each]) == 5

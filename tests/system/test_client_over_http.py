@@ -57,7 +57,7 @@ from remit.audit.ids import parse_id
 from remit.client import AsyncClient, Client, DecisionUnavailable, MutualTls, RecordFilter
 
 ANYWHERE = "127.0.0.1:0"
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 ALLOWED = "ALLOWED_BY_RULE"
 FIRST = "00000000-0000-7000-8000-000000000000"
 FORKING = Path(__file__).parents[1] / "support" / "forking.py"
@@ -97,9 +97,9 @@ def test_client_asks_over_http_and_nothing_else(connect: Connect, serve: Callabl
     """The decision is on record, and a server without HTTP is away."""
     server = serve(policies=untested, http=ANYWHERE)
     with connect(f"127.0.0.1:{server.http_port}") as client, server.store() as store:
-        assert store.decision(parse_id(client.check(*BOB_VIEWS).decision_id)) is not None
+        assert store.decision(parse_id(client.tenant("acme").check(*BOB_VIEWS).decision_id)) is not None
     with connect(server.target, timeout_s=0.3) as client, pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
-        client.check(*BOB_VIEWS)
+        client.tenant("acme").check(*BOB_VIEWS)
 
 
 def test_client_retries_and_follows_across_a_restart(
@@ -108,14 +108,14 @@ def test_client_retries_and_follows_across_a_restart(
     """Over the same client and the same walk: nothing twice, and nothing lost."""
     address = f"127.0.0.1:{free_port()}"
     with connect(address) as client, connect(address) as other, ThreadPoolExecutor(1) as pool:
-        early = pool.submit(client.check, *BOB_VIEWS)
+        early = pool.submit(client.tenant("acme").check, *BOB_VIEWS)
         server = serve(policies=untested, http=address)
         told = [early.result(DEADLINE_S).decision_id]
         walk = other.follow_records(RecordFilter(tenant="acme"), after=FIRST)
         found = [next(walk).id]
         server.kill()
         server.start()
-        told += [client.check(*BOB_VIEWS).decision_id for _ in range(2)]
+        told += [client.tenant("acme").check(*BOB_VIEWS).decision_id for _ in range(2)]
         found += [each.id for each in islice(walk, 2)]
     assert told == found
 
@@ -128,7 +128,7 @@ def test_edit_drops_cached_answers(
     with connect(f"127.0.0.1:{server.http_port}", cache=100) as client:
         until(lambda: serves(client), "an answer from the cache")
         append(policies / "acme" / "bindings.csv", GRANT)
-        until(lambda: client.check(*DENIED).allowed, "the new policy's answer")
+        until(lambda: client.tenant("acme").check(*DENIED).allowed, "the new policy's answer")
 
 
 def test_cache_serves_nothing_without_a_server(connect: Connect, serve: Callable[..., Server], untested: Path) -> None:
@@ -136,7 +136,7 @@ def test_cache_serves_nothing_without_a_server(connect: Connect, serve: Callable
 
     def is_away() -> bool:
         try:
-            client.check(*DENIED)
+            client.tenant("acme").check(*DENIED)
         except DecisionUnavailable:
             return True
         return False
@@ -152,7 +152,7 @@ def test_call_that_could_not_be_recorded_is_tried_again(connect: Connect, serve:
     server = serve("--audit-timeout-s", "0.2", http=ANYWHERE)
     with connect(f"127.0.0.1:{server.http_port}") as client, ThreadPoolExecutor(1) as pool:
         with locked(server.database):
-            asked = pool.submit(client.check, *BOB_VIEWS)
+            asked = pool.submit(client.tenant("acme").check, *BOB_VIEWS)
             until(lambda: server.metric("remit_call_seconds_count", code="UNAVAILABLE") > 0, "a call without an answer")
         assert asked.result(DEADLINE_S).allowed
 
@@ -169,7 +169,7 @@ def test_closing_ends_a_stream_of_another_thread(server: Server) -> None:
         except DecisionUnavailable as unavailable:
             raised.append(unavailable.code)
 
-    client.check(*BOB_VIEWS)
+    client.tenant("acme").check(*BOB_VIEWS)
     thread = threading.Thread(target=follow)
     thread.start()
     assert begun.wait(DEADLINE_S)
@@ -181,7 +181,7 @@ def test_closing_ends_a_stream_of_another_thread(server: Server) -> None:
 def test_closing_ends_a_stream_of_another_task(server: Server) -> None:
     async def ask() -> str:
         client = AsyncClient(url(server), timeout_s=DEADLINE_S)
-        await client.check(*BOB_VIEWS)
+        await client.tenant("acme").check(*BOB_VIEWS)
         begun = asyncio.Event()
 
         async def follow() -> None:
@@ -201,13 +201,13 @@ def test_closing_ends_a_stream_of_another_task(server: Server) -> None:
 def test_cancelled_task_is_cancelled(server: Server) -> None:
     async def ask() -> bool:
         async with AsyncClient(url(server), timeout_s=DEADLINE_S) as client:
-            await client.check(*BOB_VIEWS)
+            await client.tenant("acme").check(*BOB_VIEWS)
             with locked(server.database):
-                asked = asyncio.create_task(client.guard(*BOB_VIEWS))
+                asked = asyncio.create_task(client.tenant("acme").guard(*BOB_VIEWS))
                 await asyncio.sleep(0.05)
                 asked.cancel()
                 await asyncio.wait([asked])
-            assert await client.check(*BOB_VIEWS)
+            assert await client.tenant("acme").check(*BOB_VIEWS)
         return asked.cancelled()
 
     assert asyncio.run(ask())
@@ -257,7 +257,7 @@ def test_certificate_names_the_caller_also_after_it_was_replaced(
     with patiently(made)(url(secure, "https"), tls=tls) as client, secure.store() as store:
 
         def caller() -> str:
-            record = store.decision(parse_id(client.check(*BOB_VIEWS).decision_id))
+            record = store.decision(parse_id(client.tenant("acme").check(*BOB_VIEWS).decision_id))
             assert record is not None
             return record.caller
 
@@ -277,7 +277,7 @@ def test_caller_without_a_certificate_or_with_a_refused_token_has_no_answer(
             asking(url(secure, "https"), server_ca=authority.certificate, token=token) as client,
             pytest.raises(DecisionUnavailable) as caught,
         ):
-            client.check(*BOB_VIEWS)
+            client.tenant("acme").check(*BOB_VIEWS)
         assert "UNAUTHENTICATED" == caught.value.code
 
 
@@ -292,7 +292,7 @@ def test_server_of_another_authority_or_name_has_no_answer(
         (f"https://localhost:{secure.http_port}", authority.certificate),
     ):
         with made(target, timeout_s=2.0, server_ca=ca) as client, pytest.raises(DecisionUnavailable) as caught:
-            client.check(*BOB_VIEWS)
+            client.tenant("acme").check(*BOB_VIEWS)
         assert "UNAVAILABLE" == caught.value.code
         assert "CERTIFICATE_VERIFY_FAILED" in caught.value.message
 
@@ -336,7 +336,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[ProxyServer]:
 
 def test_loopback_goes_through_no_proxy(connect: Connect, server: Server, proxy: ProxyServer) -> None:
     with connect(server.target) as client:
-        assert client.check(*BOB_VIEWS).allowed
+        assert client.tenant("acme").check(*BOB_VIEWS).allowed
     assert [] == proxy.asked
 
 
@@ -350,7 +350,7 @@ def test_other_addresses_go_through_the_proxy_of_the_environment(
         ("https://remit.example:9080", {"server_ca": authority.certificate}),
     ):
         with made(target, timeout_s=0.5, **tls) as client, pytest.raises(DecisionUnavailable):
-            client.check(*BOB_VIEWS)
+            client.tenant("acme").check(*BOB_VIEWS)
     assert {
         "POST http://remit.example:9080/remit.v1.AccessService/Check",
         "CONNECT remit.example:9080",
@@ -358,8 +358,8 @@ def test_other_addresses_go_through_the_proxy_of_the_environment(
 
 
 def test_command_line_asks_over_http(server: Server) -> None:
-    asked = remit("check", *BOB_VIEWS, "--target", url(server))
+    asked = remit("check", "acme", *BOB_VIEWS, "--target", url(server))
     assert (0, f"allow {ALLOWED}\n") == (asked.returncode, asked.stdout)
-    refused = remit("check", *BOB_VIEWS, "--target", "http://127.0.0.1/")
+    refused = remit("check", "acme", *BOB_VIEWS, "--target", "http://127.0.0.1/")
     assert (2, "") == (refused.returncode, refused.stdout)
     assert "expected http://HOST:PORT" in refused.stderr

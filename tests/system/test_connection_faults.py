@@ -17,7 +17,7 @@ from support.server import Server, free_port, remit
 
 from remit.client import AsyncClient, Client, DecisionUnavailable, MutualTls
 
-QUESTION = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+QUESTION = ("user:bob", "VIEW", "FLOW", "acme.finance")
 TIMEOUT_S = 1.0
 
 
@@ -160,7 +160,7 @@ def test_client_says_why_it_cannot_connect(fault: Fault, connect: Connect) -> No
         connect(fault.target, timeout_s=TIMEOUT_S, **fault.options) as client,
         pytest.raises(DecisionUnavailable) as caught,
     ):
-        client.check(*QUESTION)
+        client.tenant("acme").check(*QUESTION)
     assert "UNAVAILABLE" == caught.value.code
     assert fault.message in str(caught.value)
     assert caught.value.__cause__ is not None
@@ -175,7 +175,7 @@ def test_command_says_why_it_cannot_connect(fault: Fault, tmp_path: Path) -> Non
         token = tmp_path / "token"
         token.write_text(fault.options["token"])
         flags = ["--tls-server-ca", str(fault.options["server_ca"]), "--token-file", str(token)]
-    asked = remit("check", *QUESTION, "--target", fault.target, "--timeout", str(TIMEOUT_S), *flags)
+    asked = remit("check", "acme", *QUESTION, "--target", fault.target, "--timeout", str(TIMEOUT_S), *flags)
     assert 3 == asked.returncode
     assert fault.message in " ".join(asked.stderr.split())
 
@@ -242,4 +242,4 @@ def test_silent_server_leaves_the_text_of_grpc() -> None:
             Client(target, timeout_s=TIMEOUT_S) as client,
             pytest.raises(DecisionUnavailable, match="DEADLINE_EXCEEDED"),
         ):
-            client.check(*QUESTION)
+            client.tenant("acme").check(*QUESTION)

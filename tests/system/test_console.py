@@ -133,7 +133,7 @@ def test_overview_shows_every_tenant(browser: TestClient, client: Client) -> Non
 
 
 def test_who_shows_every_principal_of_the_answer(browser: TestClient, client: Client) -> None:
-    found = [each.principal for each in client.list_principals("acme", "UPDATE", "FLOW", "acme.finance")]
+    found = [each.principal for each in client.tenant("acme").list_principals("UPDATE", "FLOW", "acme.finance")]
 
     path = "/t/acme/who?a=UPDATE&k=FLOW&ns=acme.finance"
     assert found == [each["principal"] for each in table(browser, path, "principals")]
@@ -144,7 +144,7 @@ def test_who_shows_every_principal_of_the_answer(browser: TestClient, client: Cl
 def test_where_and_what_show_the_whole_answer(browser: TestClient, client: Client) -> None:
     actions = {
         (kind.kind, action)
-        for kind in client.list_actions("acme", "user:bob", "acme.finance").kinds
+        for kind in client.tenant("acme").list_actions("user:bob", "acme.finance").kinds
         for action in kind.actions
     }
     shown = table(browser, "/t/acme/what?p=user:bob&ns=acme.finance", "actions")
@@ -207,11 +207,11 @@ def test_denials_leave_out_what_people_ask_to_explain(browser: TestClient, clien
             for name in ("hours", "reasons", "callers")
         }
 
-    client.check("acme", *ASKED)
+    client.tenant("acme").check(*ASKED)
     before = totals()
-    client.explain("acme", *ASKED)
+    client.tenant("acme").explain(*ASKED)
     assert {**before, "callers": before["callers"] + 1} == totals()
-    client.check("acme", *ASKED)
+    client.tenant("acme").check(*ASKED)
     assert {name: total + 1 for name, total in before.items()} == {**totals(), "callers": totals()["callers"] - 1}
     html = browser.get("/t/acme/denials").text
     for each in ("principals", "callers"):
@@ -260,7 +260,7 @@ def test_matrix_says_what_check_says_in_one_record(browser: TestClient, client: 
         name, *cells = row.values()
         columns = [column.split() for column in [*row][1:]]
         asked = [Asked(name, action, kind, "acme.finance") for kind, action in columns]
-        assert [answers[each] for each in cells] == [bool(each) for each in client.batch_check("acme", asked)]
+        assert [answers[each] for each in cells] == [bool(each) for each in client.tenant("acme").batch_check(asked)]
     differing = table(browser, f"{path}&differ=only+those+that+differ", "matrix")
     assert all(len({row[column] for row in differing}) > 1 for column in [*differing[0]][1:])
 
@@ -301,7 +301,7 @@ def test_inputs_suggest_the_words_of_the_vocabulary(
 
 def test_names_of_the_policy_are_all_there(browser: TestClient, client: Client) -> None:
     for what in ("namespace", "pattern", "group", "role", "principal"):
-        names = [each.name for each in client.list_names("acme", what)]
+        names = [each.name for each in client.tenant("acme").list_names(what)]
         assert names == [each[what] for each in table(browser, f"/t/acme/names?what={what}", "names")]
 
 
@@ -339,7 +339,10 @@ def test_reach_map_says_what_check_reach_says(browser: TestClient, client: Clien
         caller, *cells = row.values()
         for owner, cell in zip([*row][1:], cells, strict=True):
             if owner != caller:
-                assert (cell == "allow") == bool(client.check_reach("acme", caller, owner, "SUBFLOW")), (caller, owner)
+                assert (cell == "allow") == bool(client.tenant("acme").check_reach(caller, owner, "SUBFLOW")), (
+                    caller,
+                    owner,
+                )
 
 
 def test_graph_is_drawn_from_a_file_and_from_what_is_pasted(browser: TestClient) -> None:
@@ -419,7 +422,7 @@ def test_live_page_shows_decisions_by_one_stream(browser: TestClient, client: Cl
         return [each["principal"] for each in table(browser, "/t/acme/live", "records")]
 
     shown()
-    client.check("acme", "user:just-now", "VIEW", "FLOW", "acme.finance")
+    client.tenant("acme").check("user:just-now", "VIEW", "FLOW", "acme.finance")
     until(lambda: shown()[:1] == ["user:just-now"], "the newest decision")
     for _ in range(100):
         shown()
@@ -439,8 +442,8 @@ HOSTILE: Final = ["<script>alert(1)</script>", '"><svg/onload=alert(1)>', "\u202
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_ids_are_shown_and_do_nothing(browser: TestClient, client: Client, text: str) -> None:
-    asked = client.check(
-        "acme", "user:eve", "VIEW", "FLOW", "acme.finance", resource_id=text if text.isprintable() else "x"
+    asked = client.tenant("acme").check(
+        "user:eve", "VIEW", "FLOW", "acme.finance", resource_id=text if text.isprintable() else "x"
     )
     for path in (
         f"/t/acme/decisions/{asked.decision_id}",

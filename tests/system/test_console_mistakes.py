@@ -151,7 +151,7 @@ def test_revision_that_is_not_stored_is_told_with_those_that_are(world: World, p
 
 
 def test_decisions_are_found_by_the_first_digits_of_their_revision(world: World) -> None:
-    world.client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+    world.client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
     html = world.browser.get(f"/t/acme/decisions?rev={world.serving[:12]}&question=CHECK")
 
     assert (200, False) == (html.status_code, "No such decision" in html.text)
@@ -267,10 +267,10 @@ def test_pattern_leads_to_the_namespaces_before_its_first_star(world: World) -> 
 
 
 def test_last_denials_have_a_further_page_only_if_there_are_more(world: World) -> None:
-    world.client.check("acme", "user:once", "VIEW", "FLOW", "acme.finance")
+    world.client.tenant("acme").check("user:once", "VIEW", "FLOW", "acme.finance")
     assert "Further rows" not in world.browser.get("/t/acme/principal?p=user:once").text
     for _ in range(10):
-        world.client.check("acme", "user:once", "VIEW", "FLOW", "acme.finance")
+        world.client.tenant("acme").check("user:once", "VIEW", "FLOW", "acme.finance")
     assert "Further rows" in world.browser.get("/t/acme/principal?p=user:once").text
 
 
@@ -288,7 +288,7 @@ def test_chain_of_events_leads_to_the_events(world: World) -> None:
 
 
 def test_callers_lead_to_their_decisions(world: World) -> None:
-    world.client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+    world.client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
     link = "t/acme/decisions?caller=anonymous&since=24h"
 
     assert link in {each.removeprefix("./") for each in links_of(world.browser.get("/callers").text)}
@@ -344,7 +344,7 @@ def test_refused_calls_are_summed_by_the_right_that_is_missing_and_by_the_limit(
         with Client(server.target, timeout_s=DEADLINE_S, tls=shop) as client:
             for _ in range(3):
                 with pytest.raises(DecisionUnavailable, match="PERMISSION_DENIED"):
-                    client.explain("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+                    client.tenant("acme").explain("user:bob", "VIEW", "FLOW", "acme.finance")
         assert 0 == server.terminate()
     with server:
         console = ConsoleOptions(lambda: AsyncClient(server.target, timeout_s=DEADLINE_S, tls=eve), server.target)
@@ -356,10 +356,10 @@ def test_refused_calls_are_summed_by_the_right_that_is_missing_and_by_the_limit(
             assert "No call was refused." in html
             with Client(server.target, timeout_s=DEADLINE_S, tls=shop) as client:
                 for _ in range(30):
-                    client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+                    client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
                 for _ in range(2):
                     with pytest.raises(DecisionUnavailable, match="RESOURCE_EXHAUSTED"):
-                        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+                        client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
             limited = [each for each in rows_of(browser, "/callers", "limits") if each["caller"]]
             overview = browser.get("/").text
 
@@ -380,8 +380,8 @@ def test_rows_of_run_time_lead_to_their_text_and_to_whom_they_name(tmp_path: Pat
     flags = ("--policy-store", f"sqlite:///{tmp_path / 'policy.db'}")
     with Server(tmp_path / "server", *flags, policies=policies) as server, server.client() as client:
         row = RuntimeBinding("user:zoe", "role:viewer", "acme.finance.**")
-        granted_at = client.change_bindings("acme", [row], granter="user:alice", reason="on call").position
-        client.check("acme", "user:zoe", "VIEW", "FLOW", "acme.finance", at_least=granted_at)
+        granted_at = client.tenant("acme").change_bindings([row], granter="user:alice", reason="on call").position
+        client.tenant("acme", at_least=granted_at).check("user:zoe", "VIEW", "FLOW", "acme.finance")
         (serving,) = [each.revision for each in client.status("acme").tenants]
         console = ConsoleOptions(lambda: AsyncClient(server.target, timeout_s=DEADLINE_S), server.target)
         with TestClient(application(console), base_url=BASE) as browser:

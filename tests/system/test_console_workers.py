@@ -152,7 +152,7 @@ def test_live_page_shows_what_any_worker_decides(world: World) -> None:
     def both_decided() -> bool:
         with Client(world.server.target, timeout_s=DEADLINE_S, tls=world.tls[EVERYBODY]) as client:
             node = client.status().node
-            client.check("acme", f"user:by-{node.replace('.', '-')}", "VIEW", "FLOW", "acme.finance")
+            client.tenant("acme").check(f"user:by-{node.replace('.', '-')}", "VIEW", "FLOW", "acme.finance")
             answered.add(node)
         return len(answered) == 2
 

@@ -119,7 +119,7 @@ def test_the_answer_is_what_diff_says_of_the_files(server: Server, edited: Path,
     last = edit(server, edited / "acme" / "reach.csv", lambda text: text.replace(", allow", ", deny"))
     expected = diff(ACME, snapshot(old), snapshot(edited))
     with server.client() as client:
-        answer = client.diff_revisions("acme", first, last)
+        answer = client.tenant("acme").diff_revisions(first, last)
         assert (first, last) == (answer.old, answer.new)
         assert told(expected) == as_json(answer)
         assert expected.access
@@ -128,13 +128,13 @@ def test_the_answer_is_what_diff_says_of_the_files(server: Server, edited: Path,
         assert GRANT.strip() in {row.text for row in answer.added}
         assert "acme/bindings.csv" in {row.file for row in answer.removed}
         # By its first digits, by default the one that serves, and back again.
-        assert answer == client.diff_revisions("acme", first[:12])
+        assert answer == client.tenant("acme").diff_revisions(first[:12])
         assert answer == client.tenant("acme").diff_revisions(first)
-        back = client.diff_revisions("acme", "", first)
+        back = client.tenant("acme").diff_revisions("", first)
         assert [each.principals for each in answer.gains] == [each.principals for each in back.losses]
         assert list(answer.added) == list(back.removed)
-        assert client.diff_revisions("acme").old == last
-        assert not client.diff_revisions("acme").rows_added
+        assert client.tenant("acme").diff_revisions().old == last
+        assert not client.tenant("acme").diff_revisions().rows_added
 
 
 def test_rows_of_run_time_are_part_of_a_revision(tmp_path: Path) -> None:
@@ -146,19 +146,19 @@ def test_rows_of_run_time_are_part_of_a_revision(tmp_path: Path) -> None:
         Server(tmp_path / "one", "--policy-store", url, "--policy-poll-s", "0.2", policies=None) as server,
         server.client() as client,
     ):
-        before = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x").revision
-        granted = client.change_bindings(
-            "acme", [RuntimeBinding("user:zoe", "role:viewer", "a.**")], granter="user:alice"
+        before = client.tenant("acme").check("user:zoe", "VIEW", "FLOW", "a.x").revision
+        granted = client.tenant("acme").change_bindings(
+            [RuntimeBinding("user:zoe", "role:viewer", "a.**")], granter="user:alice"
         )
-        after = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=granted.position)
+        after = client.tenant("acme", at_least=granted.position).check("user:zoe", "VIEW", "FLOW", "a.x")
         assert after.allowed
         until(lambda: client.status("acme").tenants[0].revision == after.revision, "the change serves")
-        answer = client.diff_revisions("acme", before)
+        answer = client.tenant("acme").diff_revisions(before)
         with PolicyStore(url) as store:
             narrower = files(runtime=RUNTIME.replace(b", role:editor", b""))
             store.publish(Draft(tree_of(narrower), "ci"), 1, review=lambda *_: Reviewed())
         until(lambda: client.status("acme").tenants[0].revision != after.revision, "the release serves")
-        (opened,) = client.diff_revisions("acme", after.revision).runtime
+        (opened,) = client.tenant("acme").diff_revisions(after.revision).runtime
         assert (False, "roles", ["role:editor"]) == (opened.gain, opened.key, list(opened.values))
     assert [["user:zoe"]] == [list(each.principals) for each in answer.gains]
     assert not answer.losses
@@ -176,7 +176,7 @@ def test_what_a_grant_gives_is_in_the_answer_in_the_command_and_in_the_console(t
     with Server(tmp_path / "audit", *QUICK, policies=new) as server, server.client() as client:
         first = until_status(server, lambda each: each.revision).revision
         edit(server, new / "acme" / "roles.csv", lambda _: after.decode())
-        answer = client.diff_revisions("acme", first)
+        answer = client.tenant("acme").diff_revisions(first)
         assert told(diff(ACME, snapshot(old), snapshot(new))) == as_json(answer)
         assert [0, 0] == [len(answer.gains), len(answer.losses)]
         assert ["rights", "denies"] == [each.key for each in answer.runtime]
@@ -212,13 +212,13 @@ def test_a_revision_that_is_not_kept_is_an_error(untouched: Server, old: str, co
     with untouched.client() as client:
         for words in ((old, ""), ("", old)):
             with pytest.raises(DecisionUnavailable, match=text) as caught:
-                client.diff_revisions("acme", *words)
+                client.tenant("acme").diff_revisions(*words)
             assert code == caught.value.code
 
 
 def test_a_tenant_without_a_policy_has_no_default(untouched: Server) -> None:
     with untouched.client() as client, pytest.raises(DecisionUnavailable, match="no revision of tenant") as caught:
-        client.diff_revisions("nowhere")
+        client.tenant("nowhere").diff_revisions()
     assert caught.value.code == "NOT_FOUND"
 
 
@@ -228,13 +228,13 @@ def test_a_purged_revision_is_no_longer_compared(server: Server, edited: Path) -
     edit(server, edited / "acme" / "bindings.csv", lambda text: text + GRANT)
     (server.folder / "var" / "revisions" / "acme" / f"{first}.zip").unlink()
     with server.client() as client:
-        assert client.diff_revisions("acme", first).gains
+        assert client.tenant("acme").diff_revisions(first).gains
     for database in server.folder.rglob("*.db"):
         with sqlite3.connect(database) as opened:
             if opened.execute("SELECT 1 FROM sqlite_master WHERE name = 'revisions'").fetchone():
                 opened.execute("DELETE FROM revisions WHERE revision = ?", (first,))
     with server.client() as client, pytest.raises(DecisionUnavailable, match="is not kept") as caught:
-        client.diff_revisions("acme", "", first)
+        client.tenant("acme").diff_revisions("", first)
     assert caught.value.code == "NOT_FOUND"
 
 
@@ -242,7 +242,7 @@ def test_equal_calls_at_once_get_one_answer(server: Server, edited: Path) -> Non
     first = until_status(server, lambda each: each.revision).revision
     edit(server, edited / "acme" / "bindings.csv", lambda text: text + GRANT)
     with Client(server.target, timeout_s=DEADLINE_S) as client, ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(lambda _: client.diff_revisions("acme", first), range(8)))
+        answers = list(threads.map(lambda _: client.tenant("acme").diff_revisions(first), range(8)))
     assert answers[0].gains
     assert all(each == answers[0] for each in answers)
 
@@ -252,10 +252,10 @@ def test_decisions_do_not_wait_for_a_comparison(server: Server, edited: Path) ->
     append(edited / "acme" / "bindings.csv", GRANT)
     with Client(server.target, timeout_s=DEADLINE_S) as client, ThreadPoolExecutor(1) as threads:
         until_status(server, lambda each: each.revision != first)
-        comparing = threads.submit(client.diff_revisions, "acme", first)
+        comparing = threads.submit(client.tenant("acme").diff_revisions, first)
         answered = 0
         while not comparing.done():
-            assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+            assert client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance").allowed
             answered += 1
         assert comparing.result().gains
     assert answered

@@ -52,7 +52,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def views(client: Client, principal: str, namespace: str = "a.x", tenant: str = "acme", **options: str) -> bool:
-    return client.check(tenant, principal, "VIEW", "FLOW", namespace, **options).allowed
+    return client.tenant(tenant, **options).check(principal, "VIEW", "FLOW", namespace).allowed
 
 
 def soon(holds: Callable[[], object], server: Server) -> None:
@@ -63,8 +63,8 @@ def soon(holds: Callable[[], object], server: Server) -> None:
 def test_edits_and_grants_serve_side_by_side_without_a_publish(place: Place, workers: str) -> None:
     with place.server("one", "--workers", workers) as server, server.client() as client:
         assert not views(client, "user:zoe")
-        granted = client.change_bindings("acme", [ZOE], granter=ALICE)
-        at_least = client.check("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=granted.position)
+        granted = client.tenant("acme").change_bindings([ZOE], granter=ALICE)
+        at_least = client.tenant("acme", at_least=granted.position).check("user:zoe", "VIEW", "FLOW", "a.x")
         assert at_least.allowed
         append(place.policies / "acme" / "bindings.csv", "g, user:nils, role:viewer, acme/b.**\n")
         soon(lambda: views(client, "user:nils", "b.x"), server)
@@ -81,7 +81,7 @@ def test_edits_and_grants_serve_side_by_side_without_a_publish(place: Place, wor
 
 def test_a_restart_publishes_nothing_new_and_keeps_what_was_granted(place: Place) -> None:
     with place.server() as server, server.client() as client:
-        client.change_bindings("acme", [ZOE], granter=ALICE)
+        client.tenant("acme").change_bindings([ZOE], granter=ALICE)
     with place.server() as server, server.client() as client:
         assert views(client, "user:zoe")
         assert 1 == len(place.releases())
@@ -110,7 +110,7 @@ def test_a_broken_edit_leaves_the_last_good_files_and_touches_nobody_else(place:
         assert f"acme/bindings.csv:{wrong.line}" in shown.stdout
 
         # Meanwhile grants go on, and so do edits of others.
-        position = client.change_bindings("acme", [ZOE], granter=ALICE).position
+        position = client.tenant("acme").change_bindings([ZOE], granter=ALICE).position
         assert views(client, "user:zoe", at_least=position)
         append(place.policies / "beta" / "bindings.csv", "p, user:nils, beta, **, FLOW, VIEW, allow\n")
         soon(lambda: views(client, "user:nils", tenant="beta"), server)
@@ -131,7 +131,7 @@ def test_a_broken_edit_leaves_the_last_good_files_and_touches_nobody_else(place:
 
 def test_an_edit_that_takes_away_what_rows_of_run_time_need_is_refused_and_named(place: Place) -> None:
     with place.server() as server, server.client() as client:
-        granted = client.change_bindings("acme", [ZOE], granter=ALICE).position
+        granted = client.tenant("acme").change_bindings([ZOE], granter=ALICE).position
         assert views(client, "user:zoe", at_least=granted)
         manifest = place.policies / "acme" / "tenant.yaml"
         manifest.write_bytes(RUNTIME.replace(b"scopes: [a.**, b.**]", b"scopes: [b.**]"))
@@ -143,11 +143,11 @@ def test_an_edit_that_takes_away_what_rows_of_run_time_need_is_refused_and_named
         assert views(client, "user:zoe")
         soon(lambda: views(client, "user:nils", tenant="beta"), server)
         # The edit serves as soon as the row is gone.
-        revoked = client.change_bindings("acme", revokes=[ZOE], granter=ALICE).position
+        revoked = client.tenant("acme").change_bindings(revokes=[ZOE], granter=ALICE).position
         assert not views(client, "user:zoe", at_least=revoked)
         until_status(server, lambda each: each.state == SERVING)
 
-        client.change_bindings("acme", [ZOE._replace(scope="b.**")], granter=ALICE)
+        client.tenant("acme").change_bindings([ZOE._replace(scope="b.**")], granter=ALICE)
         shutil.rmtree(place.policies / "acme")
         gone = until_status(server, lambda acme: acme.state == STALE)
         assert "the tenant is gone" in gone.diagnostics[0].message
@@ -156,7 +156,7 @@ def test_an_edit_that_takes_away_what_rows_of_run_time_need_is_refused_and_named
 
 def test_the_root_waits_until_no_tenant_stands_against_it(place: Place) -> None:
     with place.server() as server, server.client() as client:
-        client.change_bindings("acme", [ZOE], granter=ALICE)
+        client.tenant("acme").change_bindings([ZOE], granter=ALICE)
         vocabulary = place.policies / "vocabulary.yaml"
         vocabulary.write_bytes(b"kinds: [")
         stale = until_status(server, lambda beta: beta.state == STALE, "beta")
@@ -211,7 +211,7 @@ def test_coverage_does_not_count_rows_that_are_granted_at_run_time(place: Place)
     before = remit(*words)
     assert "not exercised: acme/roles.csv:2  p, role:editor" in before.stdout
     with place.server() as server, server.client() as client:
-        client.change_bindings("acme", [ZOE._replace(holds="role:editor")], granter=ALICE)
+        client.tenant("acme").change_bindings([ZOE._replace(holds="role:editor")], granter=ALICE)
         assert before.stdout == remit(*words).stdout
 
 
@@ -293,7 +293,7 @@ def test_what_cannot_serve_does_not_start(place: Place) -> None:
 
 def test_a_store_that_is_gone_is_not_begun_anew(place: Place) -> None:
     with place.server() as server, server.client() as client:
-        client.change_bindings("acme", [ZOE], granter=ALICE)
+        client.tenant("acme").change_bindings([ZOE], granter=ALICE)
     for each in place.folder.glob("policy.db*"):
         each.unlink()
     assert "is gone, and this node served releases of it" in serve(place, "one")

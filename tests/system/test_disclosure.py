@@ -72,8 +72,8 @@ def test_shadow_is_shown_to_auditors_of_the_tenant_and_recorded(
     server: Server, connect: Connect, authority: Authority
 ) -> None:
     with connect(WEB) as web, connect(ALL) as every:
-        assert web.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
-        assert web.check("globex", "user:tom@globex.example", "VIEW", "FLOW", "shop")
+        assert web.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
+        assert web.tenant("globex").check("user:tom@globex.example", "VIEW", "FLOW", "shop")
         until(lambda: _shadow(every).differing == 2, "both decisions were put to the candidate")
         whole = _shadow(every)
         assert {"acme", "globex"} == {each.tenant for each in whole.changes}
@@ -149,7 +149,7 @@ def test_password_in_a_url_is_never_shown(
     said = []
     for name in (WEB, ACME, ALL, OPERATOR):
         with Client(server.target, timeout_s=DEADLINE_S, tls=authority.caller(authority.signed(name, name))) as client:
-            assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+            assert client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
             error = client.status().audit.spool.error
             assert (name in {ALL, OPERATOR}) == ("postgresql+psycopg://ada:***@127.0.0.1:1/audit?***" in error)
             assert (name in {WEB, ACME}) == (error == "the audit store takes no records")
@@ -182,7 +182,7 @@ def test_caller_reads_no_path_of_a_store_that_fails(
     questions = [Asked("user:bob", "VIEW", "FLOW", "acme.finance")] * 100
     with Client(server.target, timeout_s=5, tls=authority.caller(authority.signed(WEB, WEB))) as client:
         with pytest.raises(DecisionUnavailable) as caught:
-            _for_ever(lambda: client.batch_check("acme", questions))
+            _for_ever(lambda: client.tenant("acme").batch_check(questions))
         assert ("UNAVAILABLE", "the audit store takes no records") == (caught.value.code, caught.value.message)
         assert "the audit store takes no records" == client.status().audit.error
     oncall = authority.caller(authority.signed(OPERATOR, OPERATOR))

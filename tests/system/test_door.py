@@ -137,10 +137,10 @@ def test_lists_across_tenants_are_filtered(house: House) -> None:
 
 def test_rights_that_do_not_load_leave_the_last_ones_in_force(house: House) -> None:
     with house.client(SHOP) as client:
-        assert client.check("acme", *BOB).allowed
+        assert client.tenant("acme").check(*BOB).allowed
         house.callers("no row\n")
-        assert client.check("acme", *BOB).allowed
-        assert refused(lambda: client.check("globex", *BOB)).startswith("PERMISSION_DENIED")
+        assert client.tenant("acme").check(*BOB).allowed
+        assert refused(lambda: client.tenant("globex").check(*BOB)).startswith("PERMISSION_DENIED")
     with house.client(ONCALL) as client:
         (told,) = client.status("_callers").tenants
     assert status.TENANT_STATE_STALE == told.state
@@ -151,8 +151,8 @@ def test_rights_whose_folder_is_gone_open_nothing_and_take_nothing_away(house: H
     with house.client(ONCALL) as oncall, house.client(SHOP) as shop:
         stale = status.TENANT_STATE_STALE
         until(lambda: stale == oncall.status("_callers").tenants[0].state, "the folder's end is noticed")
-        assert shop.check("acme", *BOB).allowed
-        assert refused(lambda: shop.check("globex", *BOB)).startswith("PERMISSION_DENIED")
+        assert shop.tenant("acme").check(*BOB).allowed
+        assert refused(lambda: shop.tenant("globex").check(*BOB)).startswith("PERMISSION_DENIED")
 
 
 def test_rights_cannot_be_pinned(house: House) -> None:
@@ -167,7 +167,7 @@ def test_break_glass_works_without_a_row(house: House) -> None:
         (told,) = client.status("acme").tenants
         client.ask(policy.PinRevisionRequest(tenant="acme", revision=told.revision))
         client.ask(policy.UnpinRevisionRequest(tenant="acme"))
-        assert refused(lambda: client.check("acme", *BOB)).startswith("PERMISSION_DENIED")
+        assert refused(lambda: client.tenant("acme").check(*BOB)).startswith("PERMISSION_DENIED")
     with house.client(AUDITOR) as client:
         list(client.list_records())
 
@@ -175,7 +175,7 @@ def test_break_glass_works_without_a_row(house: House) -> None:
 def test_refused_calls_are_recorded_with_their_number(house: House) -> None:
     with house.client(SHOP) as client:
         for tenant in ("globex", "globex", *(f"invented{number}" for number in range(50))):
-            assert refused(lambda tenant=tenant: client.check(tenant, *BOB)).startswith("PERMISSION_DENIED")
+            assert refused(lambda tenant=tenant: client.tenant(tenant).check(*BOB)).startswith("PERMISSION_DENIED")
     assert 0 == house.server.terminate()
     with house.server.store() as store:
         records = store.lifecycle(type_="CALL_REFUSED")
@@ -203,8 +203,8 @@ def test_metrics_need_the_right_across_tenants(house: House) -> None:
 def test_violations_are_told_behind_the_right_alone(house: House) -> None:
     malformed = ("nobody", "VIEW", "FLOW", "")
     with house.client(SHOP) as client:
-        assert "principal" in refused(lambda: client.check("acme", *malformed))
-        assert refused(lambda: client.check("globex", *malformed)).startswith("PERMISSION_DENIED")
+        assert "principal" in refused(lambda: client.tenant("acme").check(*malformed))
+        assert refused(lambda: client.tenant("globex").check(*malformed)).startswith("PERMISSION_DENIED")
 
 
 def test_rights_may_be_exchanged_during_batches(house: House) -> None:
@@ -216,7 +216,7 @@ def test_rights_may_be_exchanged_during_batches(house: House) -> None:
         with house.client(SHOP) as client:
             while not stopping:
                 try:
-                    answers = client.batch_check("acme", [Asked(*BOB)] * 50)
+                    answers = client.tenant("acme").batch_check([Asked(*BOB)] * 50)
                     outcomes.add(f"{len(answers)} answers")
                 except DecisionUnavailable as error:
                     outcomes.add(error.code)

@@ -97,7 +97,7 @@ def test_failed_fault_is_reported_and_its_scratch_folder_remains(
 
     def drought(scene: Scene) -> None:
         with scene.server() as server, server.client() as client:
-            client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+            client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
             expect_kept(server.audit, {bytes(16)})
 
     monkeypatch.setattr(faults, "FAULTS", {"flood": (flood, 1, 1), "drought": (drought, 1, 1)})

@@ -58,7 +58,7 @@ def node(folder: Path, url: str, name: str, *flags: str) -> Server:
 
 def may(server: Server, principal: str) -> bool:
     with server.client() as client:
-        return client.check("acme", f"user:{principal}", *QUESTION).allowed
+        return client.tenant("acme").check(f"user:{principal}", *QUESTION).allowed
 
 
 def soon(holds: Callable[[], bool]) -> None:
@@ -201,7 +201,7 @@ def test_an_answer_that_must_know_a_release_waits_for_it(fleet: Fleet, tmp_path:
     publish(store, 0, acme=allows("ann"), globex="")
     flags = "--policy-poll-s", "3600", "--policy-witness-rows", "0"
     with node(tmp_path, url, "one", *flags) as server, server.client() as client:
-        before = client.check("acme", "user:ann", *QUESTION)
+        before = client.tenant("acme").check("user:ann", *QUESTION)
         assert f"acme:1:{heads_in(store)['acme'][1]}" == before.position
         with server.store() as audit:
             assert before.position in next(iter(audit.decisions())).detail
@@ -209,19 +209,19 @@ def test_an_answer_that_must_know_a_release_waits_for_it(fleet: Fleet, tmp_path:
         for seq in range(1, 6):
             publish(store, seq, acme=allows(f"user-{seq}"), globex="")
             position = "acme:{}:{}".format(*heads_in(store)["acme"])
-            answer = client.check("acme", f"user:user-{seq}", *QUESTION, at_least=position)
+            answer = client.tenant("acme", at_least=position).check(f"user:user-{seq}", *QUESTION)
             assert (True, position) == (answer.allowed, answer.position)
         # Nothing of globex has changed since.
-        assert "globex:1:" in client.check("globex", "user:ann", *QUESTION).position
+        assert "globex:1:" in client.tenant("globex").check("user:ann", *QUESTION).position
         # The same files again are a later position of the same revision.
         publish(store, 6, acme=allows("ann"), globex="")
         publish(store, 7, acme=allows("ann"), globex="", third="")
         publish(store, 8, acme=allows("ann"), globex="")
         last = "acme:{}:{}".format(*heads_in(store)["acme"])
-        again = client.check("acme", "user:ann", *QUESTION, at_least=last)
+        again = client.tenant("acme", at_least=last).check("user:ann", *QUESTION)
         assert (before.revision, last) == (again.revision, again.position)
         with pytest.raises(DecisionUnavailable, match="history"):
-            client.check("acme", "user:ann", *QUESTION, at_least=f"{last[:-1]}{'0' if last[-1] != '0' else '1'}")
+            client.tenant("acme", at_least=f"{last[:-1]}{'0' if last[-1] != '0' else '1'}").check("user:ann", *QUESTION)
 
 
 def heads_in(store: PolicyStore) -> dict[str, tuple[int, str]]:
@@ -334,20 +334,20 @@ def test_grants_without_the_right_signature_are_not_served(local: Fleet, tmp_pat
     ):
         zoe = RuntimeBinding("user:zoe", "role:viewer", "a.**")
         with pytest.raises(DecisionUnavailable, match="this node has no `binding_key`"):
-            other.change_bindings("acme", [zoe], granter="user:alice")
-        granted = granter.change_bindings("acme", [zoe], granter="user:alice")
-        assert other.check("acme", "user:zoe", *IN_A, at_least=granted.position).allowed
+            other.tenant("acme").change_bindings([zoe], granter="user:alice")
+        granted = granter.tenant("acme").change_bindings([zoe], granter="user:alice")
+        assert other.tenant("acme", at_least=granted.position).check("user:zoe", *IN_A).allowed
 
         # Whoever can write to the database.
         with store.changing(Tenant("acme")) as write:
             write.commit(BindingChange((parse_runtime_row("user:eve", "role:viewer", "a.**"),), ()), "service:admin")
 
         soon(lambda: "is not signed" in other.status().policy_store.error)
-        assert not other.check("acme", "user:eve", *IN_A).allowed
-        assert other.check("acme", "user:zoe", *IN_A).allowed
+        assert not other.tenant("acme").check("user:eve", *IN_A).allowed
+        assert other.tenant("acme").check("user:zoe", *IN_A).allowed
         # Nobody signs on top of it.
         with pytest.raises(DecisionUnavailable):
-            granter.change_bindings("acme", revokes=[zoe], granter="user:alice")
+            granter.tenant("acme").change_bindings(revokes=[zoe], granter="user:alice")
 
 
 def test_a_node_whose_own_grants_no_node_would_take_does_not_start(local: Fleet, tmp_path: Path) -> None:

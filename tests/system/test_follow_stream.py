@@ -18,8 +18,8 @@ from remit.rpc.admission import FOLLOWERS
 from remit.v1 import audit_service_pb2 as messages
 from remit.v1 import audit_service_pb2_grpc
 
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
-BOB_UPDATES = ("acme", "user:bob", "UPDATE", "FLOW", "acme.people")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_UPDATES = ("user:bob", "UPDATE", "FLOW", "acme.people")
 
 
 @pytest.fixture(params=CONNECTS)
@@ -84,28 +84,28 @@ def test_client_continues_after_the_server_was_killed(
     """Over the same walk: nothing twice, and nothing lost that was committed meanwhile."""
     server = serve(policies=untested, listen=f"127.0.0.1:{free_port()}")
     with server.client() as asking, connect(server.target) as client:
-        first = asking.check(*BOB_VIEWS).decision_id
+        first = asking.tenant("acme").check(*BOB_VIEWS).decision_id
         walk = client.follow_records(RecordFilter(tenant="acme"), after="00000000-0000-7000-8000-000000000000")
         found = [next(walk).id]
-        told = [asking.check(*question).decision_id for question in (BOB_VIEWS, BOB_UPDATES)]
+        told = [asking.tenant("acme").check(*question).decision_id for question in (BOB_VIEWS, BOB_UPDATES)]
         found += [each.id for each in islice(walk, 2)]
         server.kill()
         server.start()
-        told += [asking.check(*question).decision_id for question in (BOB_UPDATES, BOB_VIEWS)]
+        told += [asking.tenant("acme").check(*question).decision_id for question in (BOB_UPDATES, BOB_VIEWS)]
         found += [each.id for each in islice(walk, 2)]
     assert [first, *told] == found
 
 
 def test_follow_gives_past_records_first_from_a_time_or_an_id(connect: Connect, server: Server) -> None:
     with connect(server.target) as client, server.store() as store:
-        made = [client.check(*BOB_VIEWS).decision_id for _ in range(4)]
+        made = [client.tenant("acme").check(*BOB_VIEWS).decision_id for _ in range(4)]
         record = store.decisions(limit=3)[-1]
         assert made[1] == format_id(record.id)
         since = client.follow_records(RecordFilter(since_us=record.time_us))
         behind = client.follow_records(after=made[1])
         assert made[1:] == [next(since).id for _ in range(3)]
         assert made[2:] == [next(behind).id for _ in range(2)]
-        more = client.check(*BOB_UPDATES).decision_id
+        more = client.tenant("acme").check(*BOB_UPDATES).decision_id
         assert [more, more] == [next(since).id, next(behind).id]
 
 
@@ -126,7 +126,7 @@ def test_followers_are_bounded_and_make_room_when_they_leave(serve: Callable[...
         with pytest.raises(grpc.RpcError) as caught:
             following(channel)
         assert grpc.StatusCode.RESOURCE_EXHAUSTED is caught.value.code()
-        decision_id = client.check(*BOB_VIEWS).decision_id
+        decision_id = client.tenant("acme").check(*BOB_VIEWS).decision_id
         assert {decision_id} == {next(ids_of(each)) for each in followers}
         followers.pop().cancel()
 
@@ -156,5 +156,5 @@ def test_follower_that_reads_nothing_delays_no_other(server: Server) -> None:
         with Load(server) as load:
             load.until_acknowledged(1_000)
             load.stop()
-        assert client.check(*BOB_VIEWS).allowed
+        assert client.tenant("acme").check(*BOB_VIEWS).allowed
         assert [] == load.failures

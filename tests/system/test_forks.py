@@ -17,14 +17,14 @@ SERVICE = """
 import os
 from remit.client import Client
 
-remit = Client(os.environ["TARGET"], timeout_s=20.0, cache=10)
-ASKED = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
-before = remit.check(*ASKED).reason
+acme = Client(os.environ["TARGET"], timeout_s=20.0, cache=10).tenant("acme")
+ASKED = ("user:bob", "VIEW", "FLOW", "acme.finance")
+before = acme.check(*ASKED).reason
 
 
 def app(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [f"{os.getpid()} {before} {remit.check(*ASKED).reason}".encode()]
+    return [f"{os.getpid()} {before} {acme.check(*ASKED).reason}".encode()]
 """
 
 

@@ -67,7 +67,7 @@ def test_full_disk_stops_decisions_loses_none_and_recovers(server: Server, small
         assert "full" in server.wait_for("the audit store fails")["event"]
         assert "warning" == server.wait_for("low space for the audit store")["level"]
         with pytest.raises(DecisionUnavailable, match=r"UNAVAILABLE: the audit store takes no records$"):
-            client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+            client.tenant("acme").guard("user:bob", "VIEW", "FLOW", "acme.finance")
         with server.store() as store:
             found = {record.id for record in store.decisions(limit=1 << 20)}
         assert acknowledged
@@ -77,7 +77,7 @@ def test_full_disk_stops_decisions_loses_none_and_recovers(server: Server, small
         until(lambda: health.of() == SERVING, "SERVING again, without traffic")
         assert SERVING == health.of("tenant/acme")
         assert (True, "") == ((audit := client.status().audit).healthy, audit.error)
-        assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+        assert client.tenant("acme").guard("user:bob", "VIEW", "FLOW", "acme.finance").allowed
         with Load(server) as load:
             load.until_acknowledged(100)
             load.stop()

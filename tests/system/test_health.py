@@ -53,7 +53,7 @@ def test_more_watchers_than_are_allowed_are_refused_and_take_no_room_from_calls(
             next(health.watch())
         assert grpc.StatusCode.RESOURCE_EXHAUSTED is caught.value.code()
         client = stack.enter_context(server.client())
-        assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+        assert client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance").allowed
         # They do not hold up a stop either.
         server.ask_to_stop()
         for each in watched:

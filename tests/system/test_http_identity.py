@@ -155,7 +155,7 @@ def test_limit_of_a_caller_holds_over_both_ways(
         assert api.ask(check()).revision
         tls = authority.caller(authority.signed("shop-over-grpc", SHOP))
         with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as client:
-            assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+            assert client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance").allowed
         refused = api.post(CHECK, check())
 
     assert (429, "resource_exhausted") == (refused.status_code, refused.json()["code"])

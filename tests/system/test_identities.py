@@ -17,7 +17,7 @@ from remit.client import Asked, Client, DecisionUnavailable
 from remit.v1 import policy_service_pb2 as messages
 
 REFUSED_TEXT = "the credential was not accepted"
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 OPERATOR = "spiffe://acme.example/oncall"
 HOST = "reports.acme.example"
 WEB = "spiffe://acme.example/web"
@@ -117,7 +117,7 @@ def test_certificate_names_one_caller(
 ) -> None:
     alternatives, common_names, name = ACCEPTED[case]
     with connect(alternatives, common_names) as client, server.store() as store:
-        record = store.decision(parse_id(client.guard(*BOB_VIEWS).decision_id))
+        record = store.decision(parse_id(client.tenant("acme").guard(*BOB_VIEWS).decision_id))
     assert record is not None
     assert name == record.caller
 
@@ -132,8 +132,8 @@ def test_certificate_without_a_usable_name_is_refused(
         decided, happened = store.decisions(limit=1), store.lifecycle(limit=1)
         with connect(alternatives, common_names) as client:
             calls: list[Callable[[], object]] = [
-                lambda: client.guard(*BOB_VIEWS),
-                lambda: client.batch_check("acme", [Asked(*BOB_VIEWS[1:])]),
+                lambda: client.tenant("acme").guard(*BOB_VIEWS),
+                lambda: client.tenant("acme").batch_check([Asked(*BOB_VIEWS)]),
                 lambda: client.ask(messages.PinRevisionRequest(tenant="acme", revision="0" * 8)),
                 lambda: list(client.list_records()),
                 lambda: next(client.follow_records()),

@@ -147,7 +147,7 @@ def target(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[st
             shadow = GetShadowRequest()
             until(lambda: client.ask(shadow).tree_revision != "", "the candidate has loaded")
             for action in ("VIEW", "UPDATE"):
-                client.check("acme", "user:carol", action, "FLOW", "acme.finance")
+                client.tenant("acme").check("user:carol", action, "FLOW", "acme.finance")
             until(lambda: client.ask(shadow).decided == 2, "the candidate has decided them too")
         yield server.target
 
@@ -169,7 +169,7 @@ def granting(tmp_path: Path) -> Iterator[str]:
     with Server(tmp_path / "granting", "--policy-store", url, policies=None) as server:
         with server.client() as client:
             ann = RuntimeBinding("user:ann", "role:viewer", "a.**", 4_000_000_000_000_000)
-            client.change_bindings("acme", [ann], granter="user:alice")
+            client.tenant("acme").change_bindings([ann], granter="user:alice")
         yield server.target
 
 

@@ -36,7 +36,7 @@ def texts(entry: HeldEntry) -> list[str]:
 
 
 def test_entries_name_their_rows_as_the_files_have_them(client: Client) -> None:
-    found = list(client.list_held("acme", "user:bob"))
+    found = list(client.tenant("acme").list_held("user:bob"))
     assert found[0].holds == "group:finance-devs"
     assert texts(found[0]) == ["g, user:bob, group:finance-devs, acme"]
     developer = next(each for each in found if each.holds == "role:developer")
@@ -99,10 +99,10 @@ def test_a_row_of_run_time_shows_its_change_and_its_end(tmp_path: Path) -> None:
         store.migrate()
         store.publish(Draft(tree_of(files()), "ci"), 0)
     with Server(tmp_path / "node", "--policy-store", url, policies=None) as server, server.client() as client:
-        granted = client.change_bindings(
-            "acme", [RuntimeBinding("user:zoe", "role:viewer", "a.**", ends_us)], granter="user:alice"
+        granted = client.tenant("acme").change_bindings(
+            [RuntimeBinding("user:zoe", "role:viewer", "a.**", ends_us)], granter="user:alice"
         )
-        (entry,) = client.list_held("acme", "user:zoe", at_least=granted.position)
+        (entry,) = client.tenant("acme", at_least=granted.position).list_held("user:zoe")
         assert ("role:viewer", "a.**", ends_us) == (entry.holds, entry.namespaces, entry.expires_us)
         (row,) = entry.chain
         assert (0, ends_us) == (row.row.line, row.expires_us)

@@ -15,7 +15,7 @@ from support.server import DEADLINE_S, Server, access_of, remit, remit_process
 from remit.audit.ids import parse_id
 from remit.client import Client, DecisionUnavailable, MutualTls
 
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 SPIFFE = "spiffe://acme.example/ns/prod/sa/web"
 
 
@@ -35,7 +35,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, untested: Path, authority: 
 
 def caller_in_record(server: Server, tls: MutualTls) -> str:
     with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as client, server.store() as store:
-        record = store.decision(parse_id(client.guard(*BOB_VIEWS).decision_id))
+        record = store.decision(parse_id(client.tenant("acme").guard(*BOB_VIEWS).decision_id))
     assert record is not None
     return record.caller
 
@@ -84,7 +84,7 @@ def test_caller_with_a_certificate_of_another_authority_is_refused(
         Client(server.target, timeout_s=2, tls=authority.caller(files)) as client,
         pytest.raises(DecisionUnavailable),
     ):
-        client.guard(*BOB_VIEWS)
+        client.tenant("acme").guard(*BOB_VIEWS)
 
 
 def test_the_files_may_be_named_by_texts(server: Server, authority: Authority) -> None:
@@ -114,7 +114,7 @@ def test_metrics_need_a_certificate(server: Server, authority: Authority) -> Non
 def test_the_command_line_asks_with_a_certificate(server: Server, authority: Authority) -> None:
     cert, key = authority.signed("operator", "operator.acme.example")
     files = ("--tls-server-ca", str(authority.certificate), "--tls-cert", str(cert), "--tls-key", str(key))
-    asked = remit("check", *BOB_VIEWS, "--target", server.target, *files)
+    asked = remit("check", "acme", *BOB_VIEWS, "--target", server.target, *files)
     assert (0, "allow ALLOWED_BY_RULE\n") == (asked.returncode, asked.stdout)
 
 
@@ -137,7 +137,7 @@ def test_only_operators_pin_revisions(server: Server, authority: Authority) -> N
 
 def test_without_tls_on_the_loopback_the_caller_is_anonymous(tmp_path: Path, untested: Path) -> None:
     with Server(tmp_path, policies=untested) as plain, plain.client() as client, plain.store() as store:
-        record = store.decision(parse_id(client.guard(*BOB_VIEWS).decision_id))
+        record = store.decision(parse_id(client.tenant("acme").guard(*BOB_VIEWS).decision_id))
     assert record is not None
     assert "anonymous" == record.caller
 

@@ -73,7 +73,7 @@ def test_file_name_outside_utf_8_does_not_stop_the_watch(
     assert allows(server, *BOB)
     # An edit that is taken over by the watch: it has begun.
     append(edited / "acme" / "bindings.csv", GRANT)
-    until(lambda: allows(server, *DENIED), "the watch has begun")
+    until(lambda: allows(server, "acme", *DENIED), "the watch has begun")
     path = edited / "globex" / os.fsdecode(name)
     path.mkdir() if folder else path.touch()
     server.wait_for("the watch of")
@@ -130,7 +130,7 @@ def test_slow_folder_delays_no_restart(serve: Callable[..., Server], edited: Pat
     assert [NOT_YET] == [each.message for each in now["globex"].diagnostics]
     assert allows(server, "globex", "user:tom@globex.example", "VIEW", "FLOW", "warehouse.lyon")
     append(edited / "acme" / "bindings.csv", GRANT)
-    until(lambda: allows(server, *DENIED), "an edit serves")
+    until(lambda: allows(server, "acme", *DENIED), "an edit serves")
     assert 0 == server.terminate()
 
 
@@ -146,7 +146,7 @@ def test_slow_folder_that_never_loaded_makes_only_its_tenant_unavailable(
     assert states == {name: each.state for name, each in now.items()}
     assert [NOT_YET] == [each.message for each in now["globex"].diagnostics]
     with server.client() as client, pytest.raises(DecisionUnavailable):
-        client.check("globex", "user:u1", "VIEW", "FLOW", "n1")
+        client.tenant("globex").check("user:u1", "VIEW", "FLOW", "n1")
     refused = until_status(server, lambda globex: [NOT_YET] != [each.message for each in globex.diagnostics], "globex")
     assert "takes longer than 6 s of processor time to build" in refused.diagnostics[0].message
 

@@ -76,7 +76,7 @@ def test_collector_that_is_away_delays_no_answer_and_loses_no_record(
     with Collector(port) as collector, server.client() as client:
 
         def arrives() -> bool:
-            client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+            client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
             return bool(collector.records)
 
         until(arrives, "records arrive")

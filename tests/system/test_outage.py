@@ -176,7 +176,7 @@ READS: dict[str, Callable[[Client], Any]] = {
     "FollowRecords": lambda client: next(client.follow_records(RecordFilter(tenant="acme", since_us=1))),
     "CountRecords": lambda client: list(client.count_records(group_by=["tenant"])),
     "ListLifecycle": lambda client: list(client.list_lifecycle("acme")),
-    "ExplainPast": lambda client: client.explain_past("acme", *ASKED, time_us=time.time_ns() // 1000),
+    "ExplainPast": lambda client: client.tenant("acme").explain_past(*ASKED, time_us=time.time_ns() // 1000),
 }
 ASKED = ("user:bob", "VIEW", "FLOW", "acme.finance")
 
@@ -230,8 +230,8 @@ def test_reads_of_the_audit_are_unavailable_while_the_database_is_away(
         tls = authority.caller(authority.signed("auditor.example.org", "auditor.example.org"))
     server = serve(*flags, audit=database.url, policies=untested)
     with Client(server.target, timeout_s=DEADLINE_S, tls=tls) as client:
-        client.check("acme", *ASKED)
-        stub = audit_service_pb2_grpc.AuditServiceStub(client._links.enter().channel)
+        client.tenant("acme").check(*ASKED)
+        stub = audit_service_pb2_grpc.AuditServiceStub(client._transport._links.enter().channel)
         followed = stub.FollowRecords(audit_service_pb2.FollowRecordsRequest(), timeout=DEADLINE_S)
         assert next(followed).cursor
         database.take_away()
@@ -453,11 +453,11 @@ def test_policies_are_reloaded_while_the_database_is_away(
     shutil.rmtree(policies / "acme" / "tests")
     server = spooling(*QUICK_EDITS, policies=policies)
     database.take_away()
-    assert not allows(server, *DENIED)
+    assert not allows(server, "acme", *DENIED)
     append(policies / "acme" / "bindings.csv", GRANT)
-    until(lambda: allows(server, *DENIED), "the edit serves")
+    until(lambda: allows(server, "acme", *DENIED), "the edit serves")
     with server.client() as client:
-        decided = client.check(*DENIED)
+        decided = client.tenant("acme").check(*DENIED)
     database.bring_back()
     until(lambda: drained(server), "the spool is empty")
     assert 0 == server.terminate()

@@ -38,7 +38,7 @@ def source(**fields: Any) -> GetSourceRequest:
 
 
 def test_the_files_are_those_of_the_directory(client: Client) -> None:
-    found = {each.path: each for each in client.get_source("acme").files}
+    found = {each.path: each for each in client.tenant("acme").get_source().files}
     ours = [each for each in POLICIES.glob("acme/**/*") if each.is_file()]
     ours += [POLICIES / each for each in ("vocabulary.yaml", "roles.csv", "resources.yaml")]
     assert found.keys() == {str(each.relative_to(POLICIES)) for each in ours}
@@ -57,18 +57,18 @@ def test_pages_of_files_and_of_lines_put_together_are_the_whole(client: Client) 
 
     lines, first = [], 1
     while first:
-        response = client.get_source("acme", "acme/bindings.csv", first_line=first, lines=7)
+        response = client.tenant("acme").get_source("acme/bindings.csv", first_line=first, lines=7)
         lines += response.lines
         first = response.next_line
     text = (POLICIES / "acme" / "bindings.csv").read_text().splitlines()
     assert text == [each.text for each in lines]
     assert [*range(1, len(text) + 1)] == [each.number for each in lines]
-    assert not client.get_source("acme", "acme/bindings.csv", first_line=len(text) + 1).lines
+    assert not client.tenant("acme").get_source("acme/bindings.csv", first_line=len(text) + 1).lines
 
 
 def test_a_row_of_an_explanation_is_found_in_its_source(client: Client) -> None:
-    row = client.explain("acme", "user:bob", "VIEW", "FLOW", "acme.finance").rule.row
-    (line,) = client.get_source("acme", row.file, first_line=row.line, lines=1).lines
+    row = client.tenant("acme").explain("user:bob", "VIEW", "FLOW", "acme.finance").rule.row
+    (line,) = client.tenant("acme").get_source(row.file, first_line=row.line, lines=1).lines
     assert row.text == ", ".join(each.strip() for each in line.text.split(","))
 
 
@@ -76,7 +76,7 @@ def test_long_lines_and_long_answers_are_bounded(tmp_path: Path) -> None:
     comment = b"# " + b"x" * 5_000 + b"\n"
     policy = {"vocabulary.yaml": VOCABULARY, "acme/bindings.csv": comment * 400}
     with asked(tmp_path, policy) as (_, client):
-        response = client.get_source("acme", "acme/bindings.csv", lines=1_000)
+        response = client.tenant("acme").get_source("acme/bindings.csv", lines=1_000)
         assert {(4_096, True)} == {(len(each.text), each.cut) for each in response.lines}
         assert 0 < sum(len(each.text) for each in response.lines) <= 1 << 20
         assert (400, len(response.lines) + 1) == (response.total_lines, response.next_line)
@@ -112,19 +112,19 @@ def test_rows_of_run_time_are_text_too(tmp_path: Path) -> None:
         store.migrate()
         store.publish(Draft(tree_of(files()), "ci"), 0)
     with Server(tmp_path / "node", "--policy-store", url, policies=None) as server, server.client() as client:
-        before = client.get_source("acme")
-        granted = client.change_bindings(
-            "acme", [RuntimeBinding("user:zoe", "role:viewer", "a.**")], granter="user:alice"
+        before = client.tenant("acme").get_source()
+        granted = client.tenant("acme").change_bindings(
+            [RuntimeBinding("user:zoe", "role:viewer", "a.**")], granter="user:alice"
         )
-        row = client.explain("acme", "user:zoe", "VIEW", "FLOW", "a.x", at_least=granted.position).chain[0]
-        after = client.get_source("acme")
+        row = client.tenant("acme", at_least=granted.position).explain("user:zoe", "VIEW", "FLOW", "a.x").chain[0]
+        after = client.tenant("acme").get_source()
         assert (before.revision, True) == (after.files_revision, before.revision != after.revision)
         assert {"runtime"} == {each.path for each in after.files} - {each.path for each in before.files}
-        assert [row.text] == [each.text for each in client.get_source("acme", row.file).lines]
+        assert [row.text] == [each.text for each in client.tenant("acme").get_source(row.file).lines]
         change = row.file.removeprefix("runtime:")
-        assert [f"# {change}", row.text] == [each.text for each in client.get_source("acme", "runtime").lines]
+        assert [f"# {change}", row.text] == [each.text for each in client.tenant("acme").get_source("runtime").lines]
         # The revision before has its own text still.
-        assert before == client.get_source("acme", revision=before.revision)
+        assert before == client.tenant("acme", revision=before.revision).get_source()
 
 
 def test_the_wall_stands_around_sources(tmp_path: Path) -> None:
@@ -145,26 +145,26 @@ def test_the_wall_stands_around_sources(tmp_path: Path) -> None:
     flags = authority.server_flags(*authority.signed("server", "127.0.0.1"))
     with Server(tmp_path / "audit", *flags, policies=write(tmp_path / "policies", policy)) as server:
         with connect("acme.example") as reader:
-            found = {each.path: each for each in reader.get_source("acme").files}
+            found = {each.path: each for each in reader.tenant("acme").get_source().files}
             assert {"vocabulary.yaml", "resources.yaml", "acme/bindings.csv"} == found.keys()
             hidden = found["resources.yaml"]
             assert (True, 0, "") == (hidden.withheld, hidden.size_bytes, hidden.sha256)
             refusals = set()
             for tenant, file in (("acme", "resources.yaml"), ("globex", ""), ("nowhere", ""), ("_callers", "")):
                 with pytest.raises(DecisionUnavailable) as caught:
-                    reader.get_source(tenant, file)
+                    reader.tenant(tenant).get_source(file)
                 refusals.add((caught.value.code, str(caught.value).replace(tenant, "T")))
             assert {"PERMISSION_DENIED"} == {code for code, _ in refusals}
             assert 2 == len(refusals)
             with pytest.raises(DecisionUnavailable, match="has no file"):
-                reader.get_source("acme", "globex/bindings.csv")
-            other = reader.get_source("acme").revision
+                reader.tenant("acme").get_source("globex/bindings.csv")
+            other = reader.tenant("acme").get_source().revision
         with connect("root.example") as root:
             assert SECRET.decode().splitlines() == [
-                each.text for each in root.get_source("acme", "resources.yaml").lines
+                each.text for each in root.tenant("acme").get_source("resources.yaml").lines
             ]
             with pytest.raises(DecisionUnavailable) as caught:
-                root.get_source("globex", revision=other)
+                root.tenant("globex", revision=other).get_source()
             assert "NOT_FOUND" == caught.value.code
         with server.store() as store:
             reads = [json.loads(each.detail) for each in store.lifecycle(type_="POLICY_READ", tenant="acme")]

@@ -28,7 +28,7 @@ def grant(server: Server, *numbers: int) -> None:
     with server.client() as client:
         for number in numbers:
             row = RuntimeBinding(f"user:n{number}", "role:viewer", "a.**")
-            client.change_bindings("acme", [row], granter="user:alice")
+            client.tenant("acme").change_bindings([row], granter="user:alice")
 
 
 def members(url: str) -> list[str]:
@@ -75,7 +75,9 @@ def test_a_backup_beside_a_server_replaces_the_store_when_the_server_has_stopped
         assert (0, True) == (done.returncode, "the previous file is now" in done.stdout), done.stderr
         assert ["user:n1"] == members(url)
         with server.start().client() as client:
-            until(lambda: not client.check("acme", "user:n2", "VIEW", "FLOW", "a.x").allowed, "the restored rows")
+            until(
+                lambda: not client.tenant("acme").check("user:n2", "VIEW", "FLOW", "a.x").allowed, "the restored rows"
+            )
 
 
 def test_a_store_whose_history_was_changed_is_not_backed_up(url: str, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def subjects_in_files() -> Counter[str]:
     ("what", "beginnings"), [("group", ("group:",)), ("role", ("role:",)), ("principal", ("user:", "service:"))]
 )
 def test_subjects_are_those_of_the_files(client: Client, what: str, beginnings: tuple[str, ...]) -> None:
-    found = {each.name: each.rows for each in client.list_names("acme", what)}
+    found = {each.name: each.rows for each in client.tenant("acme").list_names(what)}
     assert found == {name: count for name, count in subjects_in_files().items() if name.startswith(beginnings)}
 
 
@@ -51,9 +51,9 @@ def test_patterns_and_namespaces_are_those_of_the_files(client: Client) -> None:
         patterns[row[3].partition("/")[2] or "**" if row[0] == "g" else row[3]] += 1
     for row in plain_rows(ACME / "reach.csv"):
         patterns.update({row[2], row[3]})
-    assert {each.name: each.rows for each in client.list_names("acme", "pattern")} == patterns
+    assert {each.name: each.rows for each in client.tenant("acme").list_names("pattern")} == patterns
 
-    found = {each.name: each for each in client.list_names("acme", "namespace")}
+    found = {each.name: each for each in client.tenant("acme").list_names("namespace")}
     named = {each.removesuffix(".**") for each in patterns}
     assert {each for each in named if "*" not in each} <= found.keys()
     # It has a resource of its own, and no row.
@@ -81,9 +81,10 @@ def test_pages_put_together_are_the_whole_list(client: Client, what: str) -> Non
     [("user:", ""), ("", "OPS"), ("user:", "o"), ("service:", "zzz"), ("user:bob", "bob"), ("z", "")],
 )
 def test_filters_keep_the_names_that_fit(client: Client, prefix: str, contains: str) -> None:
-    whole = [each.name for each in client.list_names("acme", "principal")]
+    whole = [each.name for each in client.tenant("acme").list_names("principal")]
     found = [
-        each.name for each in client.list_names("acme", "principal", prefix=prefix, contains=contains, page_size=2)
+        each.name
+        for each in client.tenant("acme").list_names("principal", prefix=prefix, contains=contains, page_size=2)
     ]
     assert found == [each for each in whole if each.startswith(prefix) and contains.lower() in each.lower()]
 
@@ -98,7 +99,7 @@ def test_an_access_list_and_a_catalogue_use_names_too(tmp_path: Path) -> None:
     with asked(tmp_path, files) as (_, client):
 
         def used(what: str) -> list[tuple[str, int, int]]:
-            return [(each.name, each.rows, each.others) for each in client.list_names("acme", what)]
+            return [(each.name, each.rows, each.others) for each in client.tenant("acme").list_names(what)]
 
         assert [("user:ann", 1, 1)] == used("principal")
         assert [("group:staff", 0, 1)] == used("group")
@@ -152,11 +153,11 @@ def test_a_token_of_names_belongs_to_its_request_and_its_policy(tmp_path: Path) 
         with pytest.raises(DecisionUnavailable, match="begin again") as caught:
             client.ask(names(page_size=2, page_token=token))
         assert caught.value.code == "FAILED_PRECONDITION"
-        assert ["user:u9"] == [each.name for each in client.list_names("acme", "principal")]
+        assert ["user:u9"] == [each.name for each in client.tenant("acme").list_names("principal")]
 
 
 def test_a_vocabulary_has_the_words_that_questions_may_name(client: Client) -> None:
-    found = client.get_vocabulary("acme")
+    found = client.tenant("acme").get_vocabulary()
     kinds = {each.kind: each for each in found.kinds}
     assert messages.KIND_CLASS_NAMESPACE == kinds["FLOW"].kind_class
     assert "VIEW" in kinds["FLOW"].actions
@@ -164,19 +165,19 @@ def test_a_vocabulary_has_the_words_that_questions_may_name(client: Client) -> N
     assert messages.KIND_CLASS_INSTANCE not in {each.kind_class for each in found.kinds}
     assert "SUBFLOW" in {each.relation for each in found.relations}
     checks = {each.operation: each.checks for each in found.operations}["create_flow_in_new_namespace"]
-    parts = client.check_operation("acme", "user:bob", "create_flow_in_new_namespace", "acme.finance.new").parts
+    parts = client.tenant("acme").check_operation("user:bob", "create_flow_in_new_namespace", "acme.finance.new").parts
     assert [(each.kind, each.action) for each in parts] == [(each.kind, each.action) for each in checks]
     assert "WEBSERVER" in found.services
     assert found.revision == client.status("acme").tenants[0].revision
     # Whatever the wall: the instance has its own kinds, and the rights of callers have theirs.
-    instance = {each.kind_class for each in client.get_vocabulary("_instance").kinds}
+    instance = {each.kind_class for each in client.tenant("_instance").get_vocabulary().kinds}
     assert {messages.KIND_CLASS_INSTANCE} == instance
-    assert ["REMIT", "REMIT_INSTANCE"] == [each.kind for each in client.get_vocabulary("_callers").kinds]
+    assert ["REMIT", "REMIT_INSTANCE"] == [each.kind for each in client.tenant("_callers").get_vocabulary().kinds]
 
 
 def test_words_and_names_leave_no_record(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
-    client.get_vocabulary("acme")
-    assert list(client.list_names("acme", "role"))
+    client.tenant("acme").get_vocabulary()
+    assert list(client.tenant("acme").list_names("role"))
     assert [] == since()
 
 

@@ -29,7 +29,7 @@ from remit.v1 import visibility_service_pb2 as visibility
 
 ACME: Final = Tenant("acme")
 WAIT_S: Final = 0.2
-QUESTION: Final = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+QUESTION: Final = ("user:bob", "VIEW", "FLOW", "acme.finance")
 REACHED: Final = {"caller": "acme.data.etl", "relation": "KV"}
 UNRECORDED: Final = (
     policy.GetVocabularyRequest(),
@@ -184,17 +184,17 @@ def test_a_position_of_another_tenant_and_a_text_that_is_none_are_malformed(
 
 def test_a_call_that_waits_is_answered_when_its_position_is_reached(client: Client, served: Served) -> None:
     served.node.live.wanted = lambda: served.move(7)
-    assert position(7) == client.check(*QUESTION, at_least=position(6)).position
+    assert position(7) == client.tenant("acme", at_least=position(6)).check(*QUESTION).position
 
 
 def test_a_call_whose_position_is_reached_asks_no_policy_store(client: Client, served: Served) -> None:
     before = served.asked
-    assert client.check(*QUESTION, at_least=position(5)).allowed
+    assert client.tenant("acme", at_least=position(5)).check(*QUESTION).allowed
     assert before == served.asked
 
 
 def test_a_record_is_shown_with_its_position(client: Client, served: Served) -> None:
-    decision_id = client.check(*QUESTION).decision_id
+    decision_id = client.tenant("acme").check(*QUESTION).decision_id
     served.move(6)
     shown = client.get_record(decision_id)
     assert {"position": position(5)} == json.loads(shown.record.detail)
@@ -208,7 +208,7 @@ def test_a_record_is_shown_with_its_position(client: Client, served: Served) -> 
 def test_another_history_is_refused_at_once(client: Client, served: Served) -> None:
     before = served.asked
     with pytest.raises(DecisionUnavailable, match="another history") as caught:
-        client.check(*QUESTION, at_least=position(5, "1"))
+        client.tenant("acme", at_least=position(5, "1")).check(*QUESTION)
     assert ("FAILED_PRECONDITION", before) == (caught.value.code, served.asked)
 
 
@@ -217,18 +217,18 @@ def test_a_node_without_a_policy_store_has_no_positions(client: Client, served: 
     served.node.live.wanted = None
     served.move(None)
     with pytest.raises(DecisionUnavailable, match="no policy store") as caught:
-        client.check(*QUESTION, at_least=position(5))
+        client.tenant("acme", at_least=position(5)).check(*QUESTION)
     assert caught.value.code == "FAILED_PRECONDITION"
     before = len(served.records())
-    assert client.check(*QUESTION).position == ""
-    client.check_operation("acme", "user:bob", "create_flow_in_new_namespace", "acme.finance.new")
+    assert client.tenant("acme").check(*QUESTION).position == ""
+    client.tenant("acme").check_operation("user:bob", "create_flow_in_new_namespace", "acme.finance.new")
     checked, *parts = served.records()[before:]
     operation = '{"namespace":"acme.finance.new","operation":"create_flow_in_new_namespace"}'
     assert ("", {operation}) == (checked.detail, {each.detail for each in parts})
 
 
 def test_an_unknown_tenant_has_no_position(client: Client, served: Served) -> None:
-    answer = client.check("initech", *QUESTION[1:])
+    answer = client.tenant("initech").check(*QUESTION)
     assert ("UNKNOWN_TENANT", "", "") == (answer.reason, answer.revision, answer.position)
     assert '{"tenant":"initech"}' == served.records()[-1].detail
 
@@ -258,22 +258,21 @@ def test_status_and_watch_show_the_position(client: Client, served: Served) -> N
 
 def test_methods_of_the_client_take_and_give_positions(client: Client) -> None:
     """One of each kind of answer; a batch in parts, too."""
-    old, now = {"at_least": position(4)}, position(5)
-    of_acme = client.tenant("acme")
-    questions = [Asked(*QUESTION[1:])] * 250
-    assert {now} == {each.position for each in client.batch_check("acme", questions, **old) if not is_error(each)}
+    now, acme = position(5), client.tenant("acme", at_least=position(4))
+    questions = [Asked(*QUESTION)] * 250
+    assert {now} == {each.position for each in acme.batch_check(questions) if not is_error(each)}
     reached = [AskedReach("acme.data.etl", "acme.data", "KV")]
-    assert {now} == {each.position for each in of_acme.batch_check_reach(reached, **old) if not is_error(each)}
-    operation = ("user:bob", "create_flow_in_new_namespace", "acme.finance.new")
-    assert now == of_acme.check_operation(*operation, **old).position
-    assert now == of_acme.check_reach_all("acme.data.etl", ["acme.data"], "KV", **old).position
-    assert now == of_acme.plan_filter("user:bob", "VIEW", "FLOW", **old).position
-    assert now == of_acme.visible_graph("user:bob", Graph((), ()), **old).receipt.position
-    assert list(of_acme.list_principals("VIEW", "FLOW", "acme.finance", **old))
-    for ask in (of_acme.check, of_acme.explain):
-        assert now == ask(*QUESTION[1:], **old).position
+    assert {now} == {each.position for each in acme.batch_check_reach(reached) if not is_error(each)}
+    assert now == acme.check_operation("user:bob", "create_flow_in_new_namespace", "acme.finance.new").position
+    assert now == acme.check_reach_all("acme.data.etl", ["acme.data"], "KV").position
+    assert now == acme.plan_filter("user:bob", "VIEW", "FLOW").position
+    assert now == acme.visible_graph("user:bob", Graph((), ())).receipt.position
+    assert list(acme.list_principals("VIEW", "FLOW", "acme.finance"))
+    later = acme.with_terms(at_least=position(6))
+    for at_once, too_late in ((acme.check, later.check), (acme.explain, later.explain)):
+        assert now == at_once(*QUESTION).position
         with pytest.raises(DecisionUnavailable, match="did not become current"):
-            ask(*QUESTION[1:], at_least=position(6))
+            too_late(*QUESTION)
 
 
 def is_error(result: Any) -> bool:
@@ -284,8 +283,8 @@ def test_the_client_for_asyncio_takes_and_gives_positions(served: Served) -> Non
     async def asked() -> str:
         async with AsyncClient(served.target, timeout_s=DEADLINE_S) as client:
             with pytest.raises(DecisionUnavailable, match="did not become current"):
-                await client.check(*QUESTION, at_least=position(6))
-            return (await client.tenant("acme").guard(*QUESTION[1:], at_least=position(5))).position
+                await client.tenant("acme", at_least=position(6)).check(*QUESTION)
+            return (await client.tenant("acme", at_least=position(5)).guard(*QUESTION)).position
 
     assert position(5) == asyncio.run(asked())
 
@@ -295,15 +294,15 @@ def test_a_cached_answer_is_asked_again_for_a_later_position(served: Served) -> 
 
         def cached() -> bool:
             before = len(served.records())
-            client.check(*QUESTION)
+            client.tenant("acme").check(*QUESTION)
             return len(served.records()) == before
 
         until(cached, "the answer is in the cache")
         before = len(served.records())
-        assert position(5) == client.check(*QUESTION, at_least=position(5)).position
+        assert position(5) == client.tenant("acme", at_least=position(5)).check(*QUESTION).position
         assert before == len(served.records())
         served.move(6)
-        assert position(6) == client.check(*QUESTION, at_least=position(6)).position
+        assert position(6) == client.tenant("acme", at_least=position(6)).check(*QUESTION).position
         assert before + 1 == len(served.records())
 
 
@@ -311,9 +310,9 @@ def test_an_answer_of_a_server_that_reads_no_at_least_is_no_answer(client: Clien
     """A server of an older version leaves out fields that it does not know."""
     old = client.ask(required(REQUESTS[0], position(5)))
     old.ClearField("position")
-    client._send = lambda *_: old  # type: ignore[method-assign]
+    client._transport._send = lambda *_: old  # type: ignore[method-assign]
     with pytest.raises(DecisionUnavailable, match="the answer has no position, and not") as caught:
-        client.check(*QUESTION, at_least=position(5))
+        client.tenant("acme", at_least=position(5)).check(*QUESTION)
     assert caught.value.code == "FAILED_PRECONDITION"
 
 
@@ -343,7 +342,7 @@ def test_authzen_takes_and_gives_positions_in_headers(served: Served) -> None:
 
 
 def test_a_command_requires_a_position_of_a_server(served: Served) -> None:
-    asked = ("check", *QUESTION, "--json")
+    asked = ("check", "acme", *QUESTION, "--json")
     found = remit(*asked, "--target", served.target, "--at-least", position(5))
     assert (0, position(5)) == (found.returncode, json.loads(found.stdout)["position"])
     late = remit("who", "acme", "VIEW", "FLOW", "acme.finance", "--target", served.target, "--at-least", position(6))

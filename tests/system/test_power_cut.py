@@ -91,6 +91,6 @@ def a_durable_decision(serve: Callable[..., Server], policies: Path, tmp_path: P
     """A disk with a store, and the one decision in it."""
     server = serve(*AUDIT_ALONE, folder=tmp_path / "whole", policies=policies)
     with server.client() as client:
-        client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+        client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance")
     assert 0 == server.terminate()
     return server.folder, decision_ids(server.folder)

@@ -28,7 +28,7 @@ def test_folders_and_files_are_private_with_any_umask(
         *("--audit-spool", "spool/spool.db"), audit=f"sqlite:///{audit}", policies=untested, launcher=WITHOUT_UMASK
     )
     with server.client() as client:
-        assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+        assert client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance").allowed
         revision = client.status("acme").tenants[0].revision
     assert 0 == remit("rollback", "acme", revision, "--target", server.target).returncode
     folders = [tmp_path / "made", server.folder / "var", server.folder / "spool"]

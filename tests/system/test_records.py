@@ -189,7 +189,7 @@ def test_starts_loads_and_stops_are_recorded(fresh: Server) -> None:
 
 def test_the_command_line_finds_a_decision_of_a_running_server(server: Server) -> None:
     with server.client() as client:
-        decision_id = client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance").decision_id
+        decision_id = client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance").decision_id
     shown = remit("audit", "show", decision_id, "--audit", server.audit)
     assert (0, "") == (shown.returncode, shown.stderr)
     assert decision_id in shown.stdout

@@ -28,9 +28,9 @@ def test_names_are_hashed_or_left_out_before_they_are_written(
     rules = "principal=hash, on_behalf_of=drop, resource_id=hash, globex/principal=drop"
     server = serve("--audit-redact", rules, "--audit-redact-key", str(key), policies=untested)
     with server.client() as client:
-        told = client.check("acme", "user:bob", *VIEW, resource_id="secret-flow", on_behalf_of="user:mallory")
-        client.check("acme", "user:carol", *VIEW)
-        client.check("globex", "user:zoe", "VIEW", "FLOW", "globex.sales")
+        told = client.tenant("acme", on_behalf_of="user:mallory").check("user:bob", *VIEW, resource_id="secret-flow")
+        client.tenant("acme").check("user:carol", *VIEW)
+        client.tenant("globex").check("user:zoe", "VIEW", "FLOW", "globex.sales")
     assert told.allowed
     assert 0 == server.terminate()
     with server.store() as store:
@@ -65,7 +65,7 @@ def test_shadow_decides_the_whole_question_and_reports_redacted_names(
     server = serve("--shadow", str(policies), "--shadow-share", "1", *redacted, policies=untested)
     with server.client() as client:
         until(lambda: client.ask(status.GetShadowRequest()).tree_revision, "the candidate has loaded")
-        client.check("acme", "user:bob", *VIEW)
+        client.tenant("acme").check("user:bob", *VIEW)
         until(lambda: client.ask(status.GetShadowRequest()).differing, "the decision was put to it")
         (change,) = client.ask(status.GetShadowRequest()).changes
     assert RedactionKey.read(key).hashed("user:bob") == change.principal

@@ -96,7 +96,7 @@ SERVICE_LINKS = {
 
 def test_kubernetes_variables_are_not_settings(tmp_path: Path, untested: Path) -> None:
     with Server(tmp_path, policies=untested, extra=SERVICE_LINKS) as server, server.client() as client:
-        assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+        assert client.tenant("acme").guard("user:bob", "VIEW", "FLOW", "acme.finance").allowed
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_database_of_an_older_schema(tmp_path: Path, untested: Path) -> None:
     of_an_older_schema(f"sqlite:///{tmp_path / 'audit.db'}")
     assert "start `remit serve` once with `--audit-migrate`" in serve(tmp_path, untested)
     with Server(tmp_path, "--audit-migrate", policies=untested) as server, server.client() as client:
-        assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+        assert client.tenant("acme").guard("user:bob", "VIEW", "FLOW", "acme.finance").allowed
 
 
 def test_a_database_of_a_newer_schema(tmp_path: Path, untested: Path) -> None:
@@ -211,7 +211,7 @@ def test_a_port_that_is_taken(tmp_path: Path, untested: Path) -> None:
         )
         # It may have been the same server, started twice: then its node would be said to have stopped.
         assert not (tmp_path / "audit.db").exists()
-        assert client.guard("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+        assert client.tenant("acme").guard("user:bob", "VIEW", "FLOW", "acme.finance").allowed
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])

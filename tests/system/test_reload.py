@@ -38,12 +38,12 @@ def server(edited: Path, tmp_path: Path) -> Iterator[Server]:
 
 def test_an_edit_serves_and_touches_no_other_tenant(server: Server, edited: Path) -> None:
     before = statuses(server)
-    assert not allows(server, *DENIED)
+    assert not allows(server, "acme", *DENIED)
     append(edited / "acme" / "bindings.csv", GRANT)
     after = until_status(server, lambda acme: acme.revision != before["acme"].revision)
     assert SERVING == after.state
     assert after.files_revision == after.revision
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
     assert before["globex"] == statuses(server)["globex"]
     with server.store() as store:
         newest = store.lifecycle(type_="POLICY_LOADED", tenant="acme")[0]
@@ -67,7 +67,7 @@ def test_bad_edit_leaves_the_last_good_revision_serving_and_is_reported_everywhe
     (diagnostic,) = acme.diagnostics
     assert ("acme/bindings.csv", line) == (diagnostic.file, diagnostic.line)
     assert "did you mean `role:deployer`" in diagnostic.message
-    assert not allows(server, *DENIED)
+    assert not allows(server, "acme", *DENIED)
     assert before["globex"] == statuses(server)["globex"]
 
     told = f"{diagnostic.file}:{diagnostic.line}:{diagnostic.column}: {diagnostic.message}"
@@ -137,7 +137,7 @@ def test_bad_root_files_leave_the_last_good_ones_in_use(server: Server, edited: 
     append(edited / "acme" / "bindings.csv", GRANT)
     acme = until_status(server, lambda acme: acme.revision != before["acme"].revision)
     assert STALE == acme.state
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
     assert before["globex"] == statuses(server)["globex"]
     (edited / "vocabulary.yaml").write_text(good)
     assert acme.revision == until_status(server, lambda acme: acme.state == SERVING).revision
@@ -153,7 +153,7 @@ def test_removed_folder_removes_its_tenant(server: Server, edited: Path) -> None
     with server.channel() as channel:
         until(lambda: NOT_SERVING == Health(channel).of("tenant/globex"), "its health")
     with server.client() as client, server.store() as store:
-        answer = client.check("globex", "user:tom@globex.example", "VIEW", "FLOW", "warehouse.lyon")
+        answer = client.tenant("globex").check("user:tom@globex.example", "VIEW", "FLOW", "warehouse.lyon")
         assert "UNKNOWN_TENANT" == answer.reason
         assert ["globex"] == [each.tenant for each in store.lifecycle(type_="POLICY_REMOVED")]
     assert 0 == server.terminate()
@@ -204,7 +204,7 @@ def test_vanished_directory_removes_no_tenant(server: Server, edited: Path, gone
     for name in before:
         assert before[name].revision == until_status(server, lambda each: each.state == SERVING, name).revision
     append(edited / "acme" / "bindings.csv", GRANT)
-    until(lambda: allows(server, *DENIED), "an edit after it came back")
+    until(lambda: allows(server, "acme", *DENIED), "an edit after it came back")
 
 
 def test_a_half_written_file_is_refused_until_it_is_whole(server: Server, edited: Path) -> None:
@@ -215,7 +215,7 @@ def test_a_half_written_file_is_refused_until_it_is_whole(server: Server, edited
     assert before == until_status(server, lambda acme: acme.state == STALE).revision
     file.write_bytes(whole)
     until_status(server, lambda acme: acme.state == SERVING)
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
 
 
 def test_unreadable_file_refuses_only_its_tenant(server: Server, edited: Path) -> None:
@@ -244,7 +244,7 @@ def test_a_git_checkout_of_many_files_is_one_change(serve: Callable[..., Server]
     git(edited, "checkout", "other")
     for name, status in before.items():
         until_status(server, lambda each, old=status.revision: each.revision != old, name)  # type: ignore[misc]
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
     with server.store() as store:
         assert [] == store.lifecycle(type_="POLICY_REFUSED")
         assert 2 * len(before) == len(store.lifecycle(type_="POLICY_LOADED"))
@@ -272,7 +272,7 @@ def test_a_kubernetes_volume_is_switched_whole(serve: Callable[..., Server], unt
         (volume / "..data_tmp").replace(volume / "..data")
         shutil.rmtree(volume / old)
         assert SERVING == until_status(server, lambda acme, old=before: acme.revision != old).state  # type: ignore[misc]
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
 
 
 def test_a_directory_that_is_a_link_is_switched(serve: Callable[..., Server], untested: Path, tmp_path: Path) -> None:
@@ -284,7 +284,7 @@ def test_a_directory_that_is_a_link_is_switched(serve: Callable[..., Server], un
     server = serve(*QUICK, policies=tmp_path / "current")
     (tmp_path / "next").symlink_to("two")
     (tmp_path / "next").replace(tmp_path / "current")
-    until(lambda: allows(server, *DENIED), "the other side serves")
+    until(lambda: allows(server, "acme", *DENIED), "the other side serves")
     append(tmp_path / "two" / "acme" / "bindings.csv", "p, bad\n")
     until_status(server, lambda acme: acme.state == STALE)
 
@@ -306,7 +306,7 @@ def test_build_process_that_dies_changes_no_tenant(server: Server, edited: Path)
     (child,) = server.children()
     os.kill(child, signal.SIGKILL)
     append(edited / "acme" / "bindings.csv", GRANT)
-    until(lambda: allows(server, *DENIED), "the edit serves")
+    until(lambda: allows(server, "acme", *DENIED), "the edit serves")
     assert before.revision != statuses(server)["acme"].revision
     assert 0 == server.terminate()
 

@@ -16,10 +16,10 @@ def recorded(untested: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The audit store of a server that answered both planes, a list, an operation, and about a tenant it does not have."""
     with Server(tmp_path_factory.mktemp("recorded"), policies=untested) as server, server.client() as client:
         for _ in range(3):
-            client.check("acme", "user:carol", "VIEW", "FLOW", "acme.finance")
-        client.check("acme", "user:carol", "UPDATE", "FLOW", "acme.finance")
-        client.explain("acme", "user:bob", "UPDATE", "FLOW", "acme.finance")
-        client.check("initech", "user:carol", "VIEW", "FLOW", "acme.finance")
+            client.tenant("acme").check("user:carol", "VIEW", "FLOW", "acme.finance")
+        client.tenant("acme").check("user:carol", "UPDATE", "FLOW", "acme.finance")
+        client.tenant("acme").explain("user:bob", "UPDATE", "FLOW", "acme.finance")
+        client.tenant("initech").check("user:carol", "VIEW", "FLOW", "acme.finance")
         question = reach.ReachQuestion(caller="acme.data", owner="acme.finance", relation="SUBFLOW")
         client.ask(reach.CheckReachRequest(tenant="acme", question=question))
         client.ask(search.ListActionsRequest(tenant="acme", principal="user:carol", namespace="acme.finance"))

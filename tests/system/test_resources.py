@@ -66,7 +66,7 @@ def test_all_dedicated_cases_of_the_example_company_hold_over_grpc(client: Clien
         for case in loaded.cases:
             if not isinstance(case, DedicatedCase):
                 continue
-            (found,) = client.resolve_dedicated(tenant, case.namespace, (case.resource,), "WEBSERVER").resources
+            (found,) = client.tenant(tenant).resolve_dedicated(case.namespace, (case.resource,), "WEBSERVER").resources
             levels = {messages.RESOURCE_LEVEL_NONE: "none", messages.RESOURCE_LEVEL_TENANT: "tenant"}
             assert case.level == (found.level_namespace or levels[found.level]), case
             local = resolve(loaded.snapshot.policy, case.namespace, case.resource)
@@ -88,7 +88,7 @@ def test_served_equals_the_answer_of_the_engine(client: Client, untested: Path) 
         assert each.snapshot is not None
         for resource_type, names in instance.policy.opened.items():
             for name in names:
-                response = client.list_served(tenant, resource_type, name)
+                response = client.tenant(tenant).list_served(resource_type, name)
                 local = ServedBy(resource_type, name).answer(each.snapshot)
                 assert local.namespaces == tuple(map(wire.set_from, response.namespaces))
                 assert (local.whole_tenant, local.tenants) == (response.serves_tenant, tuple(response.tenants))
@@ -120,8 +120,8 @@ def test_a_resolution_is_one_record_without_a_decision(
 
 
 def test_list_served_leaves_one_record(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
-    client.list_served("acme", "storage", "acme-default")
-    client.list_served("_instance", "worker_group", "burst")
+    client.tenant("acme").list_served("storage", "acme-default")
+    client.tenant("_instance").list_served("worker_group", "burst")
     first, second = since()
     assert ["SERVED", "SERVED"] == [first.question, second.question]
     assert {"resource": "storage/acme-default", "patterns": 2, "tenants": 0} == json.loads(first.detail)
@@ -130,7 +130,7 @@ def test_list_served_leaves_one_record(client: Client, since: Callable[[], list[
 
 def test_resource_of_another_tenant_is_answered_like_an_unknown_one(client: Client) -> None:
     """Byte for byte, but for the receipt's id."""
-    told = [client.list_served("globex", "storage", name) for name in ("acme-default", "nobody-s-own")]
+    told = [client.tenant("globex").list_served("storage", name) for name in ("acme-default", "nobody-s-own")]
     for response in told:
         response.receipt.decision_id = ""
     assert told[0].SerializeToString() == told[1].SerializeToString()
@@ -140,8 +140,8 @@ def test_resource_of_another_tenant_is_answered_like_an_unknown_one(client: Clie
 def test_an_unknown_tenant_is_answered_with_its_reason_and_recorded(
     client: Client, since: Callable[[], list[DecisionRecord]]
 ) -> None:
-    resolved = client.resolve_dedicated("initech", "a", service="ANY")
-    listed = client.list_served("initech", "storage", "x")
+    resolved = client.tenant("initech").resolve_dedicated("a", service="ANY")
+    listed = client.tenant("initech").list_served("storage", "x")
     unknown = wire.REASONS["UNKNOWN_TENANT"]
     assert [(unknown, ""), (unknown, "")] == [
         (each.receipt.reason, each.receipt.revision) for each in (resolved, listed)
@@ -182,7 +182,7 @@ def test_a_malformed_question_names_its_field_and_is_not_recorded(
 
 def test_unknown_type_of_resource_is_refused(client: Client) -> None:
     with pytest.raises(DecisionUnavailable, match="INVALID_ARGUMENT"):
-        client.list_served("acme", "disk", "x")
+        client.tenant("acme").list_served("disk", "x")
 
 
 def test_each_part_of_an_operation_is_a_record_that_names_it(
@@ -219,13 +219,13 @@ def test_each_part_of_an_operation_is_a_record_that_names_it(
 def test_malformed_operation_is_not_recorded(client: Client, since: Callable[[], list[DecisionRecord]]) -> None:
     for operation, namespace, field in (("promote", "a", "operation"), ("promote_flow", "", "namespace")):
         with pytest.raises(DecisionUnavailable) as caught:
-            client.check_operation("acme", "user:bob", operation, namespace)
+            client.tenant("acme").check_operation("user:bob", operation, namespace)
         assert [field] == [each.field for each in caught.value.violations]
     assert [] == since()
 
 
 def test_an_operation_in_an_unknown_tenant_is_denied(client: Client) -> None:
-    response = client.check_operation("initech", "user:bob", "anything", "a")
+    response = client.tenant("initech").check_operation("user:bob", "anything", "a")
     (part,) = response.parts
     assert (Effect.DENY, "", "") == (response.effect, part.kind, part.action)
     assert Reason.UNKNOWN_TENANT is part.answer.reason

@@ -48,7 +48,7 @@ def test_server_deletes_records_older_than_its_retention(
         policies=untested,
     )
     with server.client() as client, Load(server, threads=4) as load:
-        kept = client.check("globex", "user:zoe", "VIEW", "FLOW", "globex.sales").decision_id
+        kept = client.tenant("globex").check("user:zoe", "VIEW", "FLOW", "globex.sales").decision_id
         until(lambda: server.metric("remit_audit_purged_total") > 500, "decisions are deleted")
         assert [] == load.failures
         load.stop()

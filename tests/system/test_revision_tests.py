@@ -45,7 +45,7 @@ def cases(**fields: Any) -> GetTestsRequest:
 
 
 def test_cases_say_whether_they_hold_and_why_not(client: Client) -> None:
-    found = client.get_tests("acme")
+    found = client.tenant("acme").get_tests()
     assert (2, 1) == (found.passed, found.failed)
     assert [3, 4, 5] == [each.line for each in found.cases]
     assert {("acme/tests/reads.yaml", "who reads")} == {(each.file, each.test) for each in found.cases}
@@ -53,7 +53,7 @@ def test_cases_say_whether_they_hold_and_why_not(client: Client) -> None:
     assert [] == [*first.failures, *second.failures]
     (why,) = third.failures
     assert why.startswith("expected allow, got deny NOT_GRANTED")
-    assert [third] == list(client.get_tests("acme", failed_only=True).cases)
+    assert [third] == list(client.tenant("acme").get_tests(failed_only=True).cases)
     assert found.revision == found.files_revision == client.status("acme").tenants[0].revision
 
 
@@ -70,7 +70,7 @@ def test_command_prints_each_case_and_fails_if_one_does(server: Server) -> None:
 
 
 def test_coverage_names_the_rows_that_no_case_exercises(client: Client) -> None:
-    found = {each.file: each for each in client.get_tests("acme").coverage}
+    found = {each.file: each for each in client.tenant("acme").get_tests().coverage}
     roles = found["acme/roles.csv"]
     assert (2, 1) == (roles.rows, roles.missed)
     assert ["p, role:unused, acme, **, FLOW, UPDATE, allow"] == [each.text for each in roles.missed_rows]

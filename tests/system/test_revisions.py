@@ -71,7 +71,7 @@ def test_a_restart_on_broken_files_serves_the_last_good_revision(
     acme = statuses(server)["acme"]
     assert (STALE, last) == (acme.state, acme.revision)
     assert acme.diagnostics
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
     with server.store() as store:
         assert last == store.lifecycle(tenant="acme")[0].revision
 
@@ -147,11 +147,11 @@ def test_a_revision_is_pinned_until_it_is_unpinned(server: Server, edited: Path)
     first = statuses(server)["acme"].revision
     append(edited / "acme" / "bindings.csv", GRANT)
     second = until_status(server, lambda acme: acme.revision != first).revision
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
 
     told = remit("rollback", "acme", first[:8], "--target", server.target)
     assert (0, f"acme: pinned to {first}, before {second}\n") == (told.returncode, told.stdout)
-    assert not allows(server, *DENIED)
+    assert not allows(server, "acme", *DENIED)
     acme = statuses(server)["acme"]
     assert (PINNED, first, second, "anonymous") == (acme.state, acme.revision, acme.files_revision, acme.pinned_by)
     with server.store() as store:
@@ -189,7 +189,7 @@ def test_unpin_serves_the_files_that_were_checked_during_the_pin(server: Server,
     assert (PINNED, first) == (newest.state, newest.revision)
     told = remit("rollback", "acme", "--unpin", "--target", server.target)
     assert f"acme: unpinned, SERVING {newest.files_revision}\n" == told.stdout
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
 
 
 def test_a_pin_whose_revision_is_damaged_makes_its_tenant_unavailable(server: Server, edited: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_pin_whose_revision_is_damaged_makes_its_tenant_unavailable(server: Se
     assert "pinned to a revision that cannot be served" in acme.diagnostics[0].message
     assert SERVING == statuses(server)["globex"].state
     assert 0 == remit("rollback", "acme", "--unpin", "--target", server.target).returncode
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
 
 
 @pytest.mark.parametrize(

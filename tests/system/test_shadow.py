@@ -11,8 +11,8 @@ from remit.client import Asked
 from remit.v1 import search_service_pb2 as search
 from remit.v1 import status_service_pb2 as status
 
-CAROL_UPDATES = ("acme", "user:carol", "UPDATE", "FLOW", "acme.finance")
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+CAROL_UPDATES = ("user:carol", "UPDATE", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 
 
 def append(file: Path, *rows: str) -> None:
@@ -37,8 +37,8 @@ def test_shadow_reports_changed_decisions_and_never_answers_them(
         until(lambda: report().tree_revision, "the candidate has loaded")
         assert report().tree_revision == server.wait_for("candidate loaded")["revision"]
         for _ in range(3):
-            assert not client.check(*CAROL_UPDATES)
-        assert client.check(*BOB_VIEWS)
+            assert not client.tenant("acme").check(*CAROL_UPDATES)
+        assert client.tenant("acme").check(*BOB_VIEWS)
         client.ask(search.ListActionsRequest(tenant="acme", principal="user:bob", namespace="acme.finance"))
         until(lambda: report().decided + report().skipped == 5, "all was put to it")
         told = report()
@@ -67,9 +67,9 @@ def test_shadow_reports_changed_decisions_and_never_answers_them(
 
         # An edit of the candidate begins its counts anew.
         bindings.write_text(before)
-        client.check(*BOB_VIEWS)
+        client.tenant("acme").check(*BOB_VIEWS)
         until(lambda: report().tree_revision != told.tree_revision, "the edited candidate has loaded")
-        client.check(*BOB_VIEWS)
+        client.tenant("acme").check(*BOB_VIEWS)
         until(lambda: report().decided >= 1, "a decision was put to it")
         assert 0 == report().differing
         unchanged = remit("shadow", "--target", server.target)
@@ -81,7 +81,7 @@ def test_shadow_reports_changed_decisions_and_never_answers_them(
         until(lambda: report().errors, "the mistake is told")
         assert list(report().errors) == server.wait_for("candidate refused")["diagnostics"]
         assert 3 == remit("shadow", "--target", server.target).returncode
-        assert client.check(*BOB_VIEWS)
+        assert client.tenant("acme").check(*BOB_VIEWS)
 
 
 def test_candidate_past_its_budget_delays_no_answer(serve: Callable[..., Server], untested: Path) -> None:
@@ -91,9 +91,9 @@ def test_candidate_past_its_budget_delays_no_answer(serve: Callable[..., Server]
         until(lambda: client.ask(status.GetShadowRequest()).tree_revision, "the candidate has loaded")
         deadline = time.monotonic() + 60
 
-        batch = [Asked(*BOB_VIEWS[1:])] * 100
+        batch = [Asked(*BOB_VIEWS)] * 100
         while not client.ask(status.GetShadowRequest()).dropped and time.monotonic() < deadline:
-            assert all(client.batch_check("acme", batch))
+            assert all(client.tenant("acme").batch_check(batch))
         assert client.ask(status.GetShadowRequest()).dropped > 0
     assert server.terminate() == 0
 

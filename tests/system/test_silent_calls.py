@@ -26,7 +26,7 @@ def answers_everything(server: Server) -> None:
         assert access_of(channel).Check(check(), timeout=DEADLINE_S).decision.decision_id
         assert SERVING == Health(channel).of()
         assert "acme" in {each.tenant for each in client.status().tenants}
-        assert client.explain("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+        assert client.tenant("acme").explain("user:bob", "VIEW", "FLOW", "acme.finance")
 
 
 def silent(server: Server) -> float:

@@ -32,11 +32,11 @@ class Scene(NamedTuple):
     def change(self, *grants: RuntimeBinding, revokes: Sequence[RuntimeBinding] = ()) -> None:
         # A server that was started again listens elsewhere.
         with self.server.client() as client:
-            client.change_bindings("acme", grants, revokes=revokes, granter=ALICE)
+            client.tenant("acme").change_bindings(grants, revokes=revokes, granter=ALICE)
 
     def views(self, principal: str = "user:zoe") -> bool:
         with self.server.client() as client:
-            return client.check("acme", principal, "VIEW", "FLOW", "a.x").allowed
+            return client.tenant("acme").check(principal, "VIEW", "FLOW", "a.x").allowed
 
     def publish(self, content: Files) -> None:
         review = reviewer(lambda tenant: snapshot_of(content, tenant))
@@ -71,7 +71,7 @@ def import_rows(scene: Scene) -> None:
     def load() -> None:
         # A change of others may come first: whether the import is made or refused is not what is asked here.
         with suppress(DecisionUnavailable), scene.server.client() as client:
-            client.import_bindings("acme", rows, granter=ALICE)
+            client.tenant("acme").import_bindings(rows, granter=ALICE)
 
     Thread(target=load, daemon=True).start()
 

@@ -15,7 +15,7 @@ from support.server import DEADLINE_S, Server, access_of, remit, until
 from remit.audit.ids import parse_id
 from remit.client import Client, DecisionUnavailable, MutualTls
 
-BOB_VIEWS = ("acme", "user:bob", "VIEW", "FLOW", "acme.finance")
+BOB_VIEWS = ("user:bob", "VIEW", "FLOW", "acme.finance")
 REFUSED = ("UNAUTHENTICATED", "the credential was not accepted")
 
 
@@ -55,7 +55,7 @@ def client(server: Server, authority: Authority, token: str) -> Client:
 
 def refusal(server: Server, authority: Authority, token: str) -> tuple[str, str]:
     with client(server, authority, token) as asking, pytest.raises(DecisionUnavailable) as caught:
-        asking.check(*BOB_VIEWS)
+        asking.tenant("acme").check(*BOB_VIEWS)
     return caught.value.code, caught.value.message
 
 
@@ -64,7 +64,7 @@ def test_token_names_the_caller(server: Server, authority: Authority, issuer: Fa
     for sub in ("shop", "runner"):
         with client(server, authority, issuer.token(sub)) as asking, server.store() as store:
             for _ in range(2):  # the second is known already
-                record = store.decision(parse_id(asking.check(*BOB_VIEWS).decision_id))
+                record = store.decision(parse_id(asking.tenant("acme").check(*BOB_VIEWS).decision_id))
                 assert record is not None
                 callers[sub] = record.caller
     assert {"shop": "service:jwt/kc/shop", "runner": "service:ci"} == callers
@@ -86,7 +86,7 @@ def test_token_of_a_key_that_was_withdrawn_ends(
     """Also where it was verified before. A new source of keys is read at once; a fetch comes every five minutes."""
     old = issuer.token("shop")
     with client(server, authority, old) as asking:
-        asking.check(*BOB_VIEWS)
+        asking.tenant("acme").check(*BOB_VIEWS)
         issuer.keys = [issuer_key("second")]
         about = json.loads(identities.read_text())
         about["issuers"]["kc"]["jwks"] += "?again"
@@ -94,14 +94,14 @@ def test_token_of_a_key_that_was_withdrawn_ends(
 
         def ended() -> bool:
             try:
-                asking.check(*BOB_VIEWS)
+                asking.tenant("acme").check(*BOB_VIEWS)
             except DecisionUnavailable as error:
                 return error.code == "UNAUTHENTICATED"
             return False
 
         until(ended, "the old token ends")
     with client(server, authority, issuer.token("shop")) as asking:
-        asking.check(*BOB_VIEWS)
+        asking.tenant("acme").check(*BOB_VIEWS)
 
 
 def test_connection_of_refused_tokens_is_slowed_and_no_other(
@@ -118,7 +118,7 @@ def test_connection_of_refused_tokens_is_slowed_and_no_other(
     assert {grpc.StatusCode.UNAUTHENTICATED} == set(codes[:10])
     assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
     with client(server, authority, issuer.token("shop")) as asking:
-        asking.check(*BOB_VIEWS)
+        asking.tenant("acme").check(*BOB_VIEWS)
 
 
 def test_calls_without_keys_of_the_issuer_are_told_so_however_many(
@@ -145,9 +145,9 @@ def test_command_line_shows_a_token(server: Server, authority: Authority, issuer
     token = tmp_path / "token"
     token.write_text(f"{issuer.token('shop')}\n")
     options = ("--target", server.target, "--tls-server-ca", str(authority.certificate))
-    asked = remit("check", *BOB_VIEWS, *options, "--token-file", str(token))
+    asked = remit("check", "acme", *BOB_VIEWS, *options, "--token-file", str(token))
     assert (0, "allow ALLOWED_BY_RULE\n") == (asked.returncode, asked.stdout)
-    assert 2 == remit("check", *BOB_VIEWS, *options).returncode
+    assert 2 == remit("check", "acme", *BOB_VIEWS, *options).returncode
 
 
 def test_certificate_beside_a_token_only_opens_the_connection(
@@ -158,6 +158,6 @@ def test_certificate_beside_a_token_only_opens_the_connection(
     tls = MutualTls(authority.certificate, *authority.signed("gateway", "gateway.example"))
     with Server(tmp_path / "mutual", *flags, policies=untested) as server, server.store() as store:
         with Client(server.target, timeout_s=DEADLINE_S, tls=tls, token=issuer.token("shop")) as asking:
-            record = store.decision(parse_id(asking.check(*BOB_VIEWS).decision_id))
+            record = store.decision(parse_id(asking.tenant("acme").check(*BOB_VIEWS).decision_id))
         assert record is not None
         assert ("service:jwt/kc/shop", {"via": "dns/gateway.example"}) == (record.caller, json.loads(record.detail))

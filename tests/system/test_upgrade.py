@@ -26,7 +26,7 @@ def migrated_to(store: PolicyStore, version: str) -> None:
 
 def views(server: Server, principal: str) -> bool:
     with server.client() as client:
-        return client.check("acme", principal, "VIEW", "FLOW", "a").allowed
+        return client.tenant("acme").check(principal, "VIEW", "FLOW", "a").allowed
 
 
 def test_a_node_goes_on_over_a_newer_schema_and_does_not_start_again(tmp_path: Path, url: str) -> None:

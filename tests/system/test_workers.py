@@ -334,7 +334,7 @@ def test_a_worker_that_cannot_start_again_is_tried_again(serve: Callable[..., Se
     assert 1 == shown.returncode
     assert "NOT SERVING" in shown.stdout
     with server.client() as client:
-        assert client.check("acme", "user:bob", "VIEW", "FLOW", "acme.finance").allowed
+        assert client.tenant("acme").check("user:bob", "VIEW", "FLOW", "acme.finance").allowed
     vocabulary.write_text(text)
     until_workers(server, lambda workers: workers["node-1.w1"].serving)
     assert 0 == server.terminate()
@@ -428,7 +428,7 @@ def test_a_revision_is_pinned_and_unpinned_on_all_workers(server: Server, edited
     told = remit("rollback", "acme", "--unpin", "--target", server.target)
     assert (0, f"acme: unpinned, SERVING {second}\n") == (told.returncode, told.stdout)
     until_each(server, lambda acme: (acme.state, acme.revision) == (SERVING, second))
-    assert allows(server, *DENIED)
+    assert allows(server, "acme", *DENIED)
     for type_ in ("POLICY_PINNED", "POLICY_UNPINNED"):
         with server.store() as store:
             records = store.lifecycle(type_=type_)

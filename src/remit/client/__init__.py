@@ -4,13 +4,11 @@ It has many modules because it stands alone: retries, caching, decoding and TLS 
 """
 
 from remit.client.answers import Answer, OperationAnswer, Part, Plan, ReachAllAnswer, RefusedOwner
-from remit.client.async_client import AsyncClient
-from remit.client.async_tenant_client import AsyncTenantClient
-from remit.client.bindings import GrantedBinding, WatchedChange
+from remit.client.async_client import AsyncClient, AsyncTenantClient
 from remit.client.errors import AccessDenied, DecisionUnavailable, MalformedQuestion
 from remit.client.questions import Asked, AskedReach, Edge, Graph, NamespaceRows, Node, PrincipalRows, RuntimeBinding
-from remit.client.sync_client import Client
-from remit.client.tenant_client import TenantClient
+from remit.client.streams import GrantedBinding, WatchedChange
+from remit.client.sync_client import Client, TenantClient
 from remit.client.tls import MutualTls
 from remit.v1.audit_service_pb2 import RecordFilter
 

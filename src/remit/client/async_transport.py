@@ -1,25 +1,22 @@
 """How the client for asyncio sends a request, walks pages and follows a stream."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator
 from functools import wraps
 from inspect import currentframe
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, ParamSpec
 
 import grpc
 from google.protobuf.message import Message
-from typing_extensions import Self
 
 from remit.client.answers import Answer
 from remit.client.batch_parts import BatchParts
-from remit.client.call import ClientCall, Item, Pages, Parameters, Result, Stream, Upload
+from remit.client.call import Item, Response, Result, Stream
 from remit.client.connection_probe import is_connection_failure
 from remit.client.decision_cache import DecisionCache
 from remit.client.decode import at_least_as_asked
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
-from remit.client.links import ChannelLinks, Token
+from remit.client.links import ChannelLinks
 from remit.client.retry import (
     RetryPolicy,
     kept,
@@ -30,8 +27,8 @@ from remit.client.retry import (
     unavailable,
 )
 from remit.client.revision_watch import AsyncRevisionWatch
-from remit.client.tls import MutualTls
 
+_Parameters = ParamSpec("_Parameters")
 _PRINTS_TASKS: Final = "asyncio.base_tasks"
 
 
@@ -65,58 +62,27 @@ class PendingQuestion(Coroutine[Any, Any, Result]):
         self._asking.close()
 
 
-def pending(asks: Callable[Parameters, Coroutine[Any, Any, Result]]) -> Callable[Parameters, PendingQuestion[Result]]:
+def pending(asks: Callable[_Parameters, Coroutine[Any, Any, Result]]) -> Callable[_Parameters, PendingQuestion[Result]]:
     """Makes the method return a PendingQuestion instead of a plain coroutine."""
 
     @wraps(asks)
-    def method(*args: Parameters.args, **kwargs: Parameters.kwargs) -> PendingQuestion[Result]:
+    def method(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> PendingQuestion[Result]:
         return PendingQuestion(asks(*args, **kwargs), asks.__qualname__)
 
     return method
 
 
 class AsyncTransport:
-    """A channel of grpc.aio to one server, and a cache of its answers."""
+    """Sends the calls of a client over its links, and caches answers."""
 
-    def __init__(
-        self,
-        target: str,
-        *,
-        timeout_s: float = 5.0,
-        tls: MutualTls | None = None,
-        server_ca: Path | str | None = None,
-        token: Token | None = None,
-        act_for: Token | None = None,
-        cache: int = 0,
-    ) -> None:
-        """`target` is `HOST:PORT`, or a name of gRPC's such as `dns:///HOST:PORT`; or `http://HOST:PORT` or
-        `https://HOST:PORT` to ask over HTTP, with the extra `http-client`. A call to a loopback address goes through no
-        proxy. `timeout_s` is the deadline of each call; until then the call is retried while the server is
-        unavailable.
-
-        `server_ca` is a PEM file: the CA that signed the server's certificate, for a client with a `token` and without a
-        certificate. `token` is a token, or a function that returns one before each call and must not wait long. When a
-        PEM file changes, new calls use a new connection.
-
-        `act_for` is the person for whom this client asks, `user:ID`, or a function that returns one before each call. The
-        client's own credential needs the right ACT_FOR; calls then have the rights that both have.
-
-        `cache`: how many answers of `check`, `check_reach` and their guards are kept. They are returned again while the
-        server says that the tenant's policy is unchanged. AN ANSWER FROM THE CACHE LEAVES NO AUDIT RECORD; the default
-        keeps none.
-
-        Raises ValueError if the target is none of them, or if the arguments contradict each other, OSError if a file
-        cannot be read or if the files do not fit, and ImportError if the target needs a package that is not installed.
-        """
-        if cache and callable(act_for):
-            raise ValueError("one person would get the answers of another: leave `cache` or `act_for` out")
-        self._timeout_s = timeout_s
+    def __init__(self, links: ChannelLinks, timeout_s: float, cache: int) -> None:
+        """`timeout_s` is the deadline of each call; `cache` is the number of answers to cache."""
+        self._links = links
+        links.close = self._close_later
         self._closing: set[asyncio.Task[None]] = set()
-        self._links = ChannelLinks(
-            target, grpc.aio, self._close_later, tls=tls, server_ca=server_ca, token=token, act_for=act_for
-        )
+        self._timeout_s = timeout_s
         self._cache = DecisionCache(cache) if cache else None
-        self._watch = AsyncRevisionWatch(self._links, self._cache) if self._cache is not None else None
+        self._watch = AsyncRevisionWatch(links, self._cache) if self._cache is not None else None
 
     async def close(self) -> None:
         if self._watch is not None:
@@ -125,35 +91,36 @@ class AsyncTransport:
             await channel.close()
         await asyncio.gather(*self._closing)
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def _ask(self, call: ClientCall[Any, Result], retry: RetryPolicy | None = None) -> Result:
-        """The answer. Without `retry` the call has the deadline of this client."""
+    async def ask(
+        self,
+        request: Callable[[], Message],
+        read: Callable[[Response], Result],
+        *,
+        retry: RetryPolicy | None = None,
+        cacheable: bool = False,
+    ) -> Result:
+        """What `read` makes of the response. `request` raises AttributeError, TypeError or ValueError for a malformed
+        question. Without `retry` the call has the deadline of this client. `cacheable` is one decision, by the revision
+        that it names."""
         with only_questions():
-            request = call.request()
-        cache = self._cache if call.cacheable else None
+            message = request()
+        cache = self._cache if cacheable else None
         if cache is not None and self._watch is not None:
             self._watch.start()
-        response = cache.get(request) if cache is not None else None
+        response = cache.get(message) if cache is not None else None
         if response is None:
-            response = await self._send(request, retry or RetryPolicy(self._timeout_s))
-            at_least_as_asked(request, response)
+            response = await self._send(message, retry or RetryPolicy(self._timeout_s))
+            at_least_as_asked(message, response)
             if cache is not None:
-                cache.put(request, response)
-        return call.read(response)
+                cache.put(message, response)
+        return read(response)
 
-    async def _ask_parts(self, batch: BatchParts[Any]) -> list[Answer | DecisionUnavailable]:
+    async def ask_parts(self, batch: BatchParts[Any]) -> list[Answer | DecisionUnavailable]:
         """The results of a batch, within the deadline of one call."""
         retry = RetryPolicy(self._timeout_s)
-        while (call := batch.next_call()) is not None:
+        while batch.left:
             try:
-                batch.add(await self._ask(call, retry))
+                await self.ask(batch.request, batch.read, retry=retry)
             except MalformedQuestion as refusal:
                 batch.halve(refusal)
             retry.answered()
@@ -183,17 +150,24 @@ class AsyncTransport:
             raise DecisionUnavailable("INTERNAL", "the server's answer is no message of this API")
         return response
 
-    async def _walk(self, pages: Pages[Item]) -> AsyncIterator[Item]:
+    async def walk(self, request: Callable[[], Any], read: Callable[[Any], Iterable[Item]]) -> AsyncIterator[Item]:
+        """The items that `read` finds in each page."""
         token = ""
+
+        def of_page() -> Any:
+            message = request()
+            message.page_token = token
+            return message
+
         while True:
-            page = await self._ask(pages(token))
-            for item in page.items:
+            page: Any = await self.ask(of_page, lambda response: response)
+            for item in read(page):
                 yield item
-            token = page.next_token
+            token = page.next_page_token
             if not token:
                 return
 
-    async def _follow(self, stream: Stream[Item]) -> AsyncIterator[Item]:
+    async def follow(self, stream: Stream[Item]) -> AsyncIterator[Item]:
         retry = RetryPolicy(self._timeout_s)
         while True:
             with only_questions():
@@ -226,20 +200,20 @@ class AsyncTransport:
                 self._links.leave(link, call)
             await asyncio.sleep(pause_s)
 
-    async def _upload(self, upload: Upload[Any, Result]) -> Result:
-        """The answer to a stream of requests. It is not sent again."""
+    async def upload(self, request: type[Message], requests: Callable[[], Iterator[Message]], timeout_s: float) -> Any:
+        """The response to a stream of requests of one type. It is not sent again."""
         with only_questions():
-            requests = upload.requests()
+            messages = requests()
         wrong: list[Exception] = []
         metadata = self._links.metadata()
         link = self._links.enter()
         try:
-            rpc = link.uploads.get(upload.name)
+            rpc = link.uploads.get(request.DESCRIPTOR.full_name)
             if rpc is None:
                 raise no_uploads()
             with only_open_channels():
-                call = rpc(kept(requests, wrong), timeout=upload.timeout_s, metadata=metadata)
-            return upload.read(await call)
+                call = rpc(kept(messages, wrong), timeout=timeout_s, metadata=metadata)
+            return await call
         except grpc.RpcError as error:
             if wrong:
                 raise MalformedQuestion(str(wrong[0])) from wrong[0]

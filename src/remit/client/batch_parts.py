@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
+from google.protobuf.message import Message
+
 from remit.client.answers import Answer
-from remit.client.call import ClientCall
+from remit.client.call import Terms
+from remit.client.decode import results_of
 from remit.client.errors import DecisionUnavailable, MalformedQuestion
 from remit.client.retry import only_questions
 
@@ -15,48 +18,51 @@ Question = TypeVar("Question")
 
 
 class BatchParts(Generic[Question]):
-    """The calls of one batch, one after another, and their results in the order of the questions.
+    """The requests of one batch, one after another, and their results in the order of the questions.
 
-    Until there is no `next_call`, give each one's results to `add`, or its refusal to `halve`.
+    Until there is no part left, send `request` and give its response to `read`, or its refusal to `halve`.
     """
 
     def __init__(
-        self,
-        call: Callable[[Sequence[Question], str], ClientCall[Any, list[Answer | DecisionUnavailable]]],
-        questions: Sequence[Question],
-        revision: str,
+        self, request: Callable[[Sequence[Question]], Message], terms: Terms, questions: Sequence[Question]
     ) -> None:
-        """`call` makes the call for some questions and the revision that must answer them. Raises MalformedQuestion if
-        `questions` are none."""
+        """`request` asks some of the questions. Raises MalformedQuestion if `questions` are none."""
         with only_questions():
             self._questions = list(questions)
-        self._call = call
-        self._revision = revision
+        self._request = request
+        self._terms = terms
         self._decided_by: str | None = None
         self._size = _PART
         self.results: list[Answer | DecisionUnavailable] = []
 
-    def next_call(self) -> ClientCall[Any, list[Answer | DecisionUnavailable]] | None:
-        """The call for the next questions. A batch without questions is asked too: the server refuses it."""
-        done = len(self.results)
-        if done and done == len(self._questions):
-            return None
-        return self._call(self._questions[done : done + self._size], self._revision)
+    @property
+    def left(self) -> bool:
+        """Whether a part is left. A batch without questions has one: the server refuses it."""
+        return not self.results or len(self.results) < len(self._questions)
 
-    def add(self, results: list[Answer | DecisionUnavailable]) -> None:
+    def _part(self) -> Sequence[Question]:
+        done = len(self.results)
+        return self._questions[done : done + self._size]
+
+    def request(self) -> Message:
+        """The request for the next part."""
+        return self._terms.bind(self._request(self._part()))
+
+    def read(self, response: Any) -> None:
         """Raises DecisionUnavailable if another revision than that of the parts before decided."""
+        results = results_of(response, len(self._part()))
         for each in results:
             if isinstance(each, Answer):
                 if self._decided_by is None:
                     self._decided_by = each.revision
-                    self._revision = self._revision or each.revision
+                    self._terms = self._terms._replace(revision=self._terms.revision or each.revision)
                 elif self._decided_by != each.revision:
                     raise DecisionUnavailable("FAILED_PRECONDITION", "the policy changed while the batch was asked")
         self.results += results
 
     def halve(self, refusal: MalformedQuestion) -> None:
         """Asks for smaller parts from now on. Raises the refusal if it is not about the number of questions."""
-        asked = min(self._size, len(self._questions) - len(self.results))
+        asked = len(self._part())
         if asked < 2 or all(each.field != "questions" for each in refusal.violations):  # noqa: PLR2004 (one is not halved)
             raise refusal
         self._size = asked // 2

@@ -1,40 +1,39 @@
-"""What the two clients share: a call as a request, and how its response is read."""
+"""What a call is made of: the terms that its tenant client binds, and a stream of answers."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
 Response = TypeVar("Response")
 Result = TypeVar("Result")
 Item = TypeVar("Item")
-Parameters = ParamSpec("Parameters")
+Request = TypeVar("Request", bound=Message)
 
 
-@dataclass(frozen=True, slots=True)
-class ClientCall(Generic[Response, Result]):
-    """One call: an API request, and how its response is read.
+class Terms(NamedTuple):
+    """What all calls of a tenant client have in common."""
 
-    `request` raises AttributeError, TypeError or ValueError for a malformed question. `read` raises DecisionUnavailable
-    for a malformed answer.
-    """
+    tenant: str
+    on_behalf_of: str = ""
+    trace_id: str = ""
+    revision: str = ""
+    at_least: str = ""
 
-    request: Callable[[], Message]
-    read: Callable[[Response], Result]
-    cacheable: bool = False
-    """True if a cache may keep the response: one decision, by the revision that it names."""
+    def bind(self, request: Request) -> Request:
+        """The request, with these terms. Raises ValueError if the call cannot keep `revision` or `at_least`."""
+        message: Any = request
+        fields = message.DESCRIPTOR.fields_by_name
+        message.tenant = self.tenant
+        if "origin" in fields and (self.on_behalf_of or self.trace_id):
+            message.origin.MergeFrom(type(message.origin)(on_behalf_of=self.on_behalf_of, trace_id=self.trace_id))
+        for name, value in (("revision", self.revision), ("at_least", self.at_least)):
+            if value and name not in fields:
+                raise ValueError(f"{name}: {message.DESCRIPTOR.name} has none: ask a tenant client without `{name}`")
+            if value:
+                setattr(message, name, value)
+        return request
 
-
-@dataclass(frozen=True, slots=True)
-class ResultPage(Generic[Item]):
-    items: Sequence[Item]
-    next_token: str
-    """Empty on the last page."""
-
-
-Pages = Callable[[str], ClientCall[Any, ResultPage[Item]]]
-"""Makes the call for a page from the page's token, '' for the first page."""
 
 Item_co = TypeVar("Item_co", covariant=True)
 
@@ -54,21 +53,3 @@ class Stream(Protocol[Item_co]):
 
     def read(self, response: Any) -> Sequence[Item_co]:
         """The items that an answer completes. A request from then on resumes the stream after them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upload(Generic[Response, Result]):
-    """A call whose requests are a stream. `requests` raises as the request of a `ClientCall`."""
-
-    requests: Callable[[], Iterator[Message]]
-    name: str
-    """The full name of a request."""
-    read: Callable[[Response], Result]
-    timeout_s: float
-
-
-def names(texts: Sequence[str]) -> Sequence[str]:
-    """Raises TypeError for a single str, which is also a sequence: of names of one character."""
-    if isinstance(texts, str):
-        raise TypeError(f"expected a list of names, not the text {texts!r}")
-    return texts

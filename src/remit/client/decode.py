@@ -8,21 +8,72 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from remit import wire
-from remit.client.answers import Answer
-from remit.client.errors import DecisionUnavailable, MalformedQuestion
+from remit.client.answers import Answer, OperationAnswer, Part, Plan, ReachAllAnswer, RefusedOwner
+from remit.client.errors import AccessDenied, DecisionUnavailable, MalformedQuestion
 from remit.core.decision import Reason
 from remit.core.errors import FieldViolation, InvalidNameError
 from remit.core.position import parse_position
+from remit.core.rows import Effect
 from remit.v1 import decision_pb2
-from remit.v1.access_service_pb2 import BatchCheckResponse
-from remit.v1.reach_service_pb2 import BatchCheckReachResponse
+from remit.v1.access_service_pb2 import BatchCheckResponse, CheckOperationResponse, CheckResponse
+from remit.v1.reach_service_pb2 import BatchCheckReachResponse, CheckReachAllResponse, CheckReachResponse
+from remit.v1.search_service_pb2 import PlanFilterResponse
 
 _Response = TypeVar("_Response", bound=Message)
+_Answered = TypeVar("_Answered", bound=Answer)
 
 _OURS: Final = decision_pb2.DESCRIPTOR.package
 
 
-def answer_of(decision: decision_pb2.Decision, revision: str, position: str) -> Answer:
+def allowed(answer: _Answered) -> _Answered:
+    """The answer, if it is an allow. Raises AccessDenied if it is a deny."""
+    if not answer.allowed:
+        raise AccessDenied(answer)
+    return answer
+
+
+def answer_of(response: CheckResponse | CheckReachResponse | CheckReachAllResponse) -> Answer:
+    return _answer(response.decision, response.revision, response.position)
+
+
+def operation_answer_of(response: CheckOperationResponse) -> OperationAnswer:
+    effect = wire.EFFECT_OF.get(response.effect)
+    if effect is None:
+        raise newer()
+    parts = tuple(
+        Part(each.kind, each.action, each.namespace, _answer(each.decision, response.revision, response.position))
+        for each in response.parts
+    )
+    refused = [each for each in parts if not each.answer.allowed]
+    if not parts or (effect is Effect.ALLOW) == bool(refused):
+        raise DecisionUnavailable("INTERNAL", "the server's answer and its parts contradict one another")
+    first = (refused or parts)[0].answer
+    return OperationAnswer(
+        effect, first.reason, first.decision_id, response.revision, parts, position=response.position
+    )
+
+
+def reach_all_answer_of(response: CheckReachAllResponse) -> ReachAllAnswer:
+    answer = answer_of(response)
+    refused = tuple(RefusedOwner(each.owner, _reason(each.reason)) for each in response.refused)
+    if answer.allowed and refused:
+        raise DecisionUnavailable("INTERNAL", "the server's answer and the owners that refuse contradict one another")
+    return ReachAllAnswer(
+        answer.effect, answer.reason, answer.decision_id, answer.revision, refused, position=answer.position
+    )
+
+
+def plan_of(response: PlanFilterResponse) -> Plan:
+    receipt = recorded(response).receipt
+    try:
+        namespaces = wire.set_from(response.namespaces)
+    except InvalidNameError as error:
+        raise DecisionUnavailable("INTERNAL", str(error)) from error
+    reason = _reason(receipt.reason) if receipt.reason else None
+    return Plan(namespaces, receipt.decision_id, receipt.revision, reason, position=receipt.position)
+
+
+def _answer(decision: decision_pb2.Decision, revision: str, position: str) -> Answer:
     effect = wire.EFFECT_OF.get(decision.effect)
     reason = wire.REASON_OF.get(decision.reason)
     if effect is None or reason is None:
@@ -30,7 +81,7 @@ def answer_of(decision: decision_pb2.Decision, revision: str, position: str) -> 
     return Answer(effect, reason, decision.decision_id, revision, position=position)
 
 
-def reason_of(number: decision_pb2.Reason.ValueType) -> Reason:
+def _reason(number: decision_pb2.Reason.ValueType) -> Reason:
     reason = wire.REASON_OF.get(number)
     if reason is None:
         raise newer()
@@ -45,6 +96,11 @@ def results_of(
     if len(found) != asked:
         raise DecisionUnavailable("INTERNAL", f"{len(found)} results for {asked} questions")
     return found
+
+
+def as_is(response: _Response) -> _Response:
+    """The response, not decoded."""
+    return response
 
 
 def recorded(response: _Response) -> _Response:
@@ -89,7 +145,7 @@ def newer() -> DecisionUnavailable:
 
 def _result_of(result: decision_pb2.BatchResult, revision: str, position: str) -> Answer | DecisionUnavailable:
     if result.WhichOneof("result") == "decision":
-        return answer_of(result.decision, revision, position)
+        return _answer(result.decision, revision, position)
     violations = [FieldViolation(each.field, each.description) for each in result.error.field_violations]
     message = "; ".join(f"{each.field}: {each.description}" for each in violations)
     return MalformedQuestion(message, violations)

@@ -59,14 +59,13 @@ class ChannelLinks(Forkable):
         self,
         target: str,
         channels: Any,
-        close: Callable[[Channel], None],
         *,
         tls: MutualTls | None,
         server_ca: Path | str | None,
         token: Token | None,
         act_for: Token | None = None,
     ) -> None:
-        """`channels` is the module that makes channels, `grpc` or `grpc.aio`; `close` closes one that no call uses.
+        """`channels` is the module that makes channels, `grpc` or `grpc.aio`.
 
         Raises ValueError if the target is none or the credentials contradict each other, OSError if a file cannot be
         read or if the files do not fit, and ImportError if the target needs a package that is not installed.
@@ -88,7 +87,8 @@ class ChannelLinks(Forkable):
         self._token = token
         self._act_for = act_for
         self._probe = ConnectionProbe.of(target.removeprefix(DNS_SCHEME), self._tls) if self._http is None else None
-        self._close = close
+        self.close: Callable[[Channel], None] = lambda channel: channel.close()
+        """Closes a channel that no call uses."""
         self._closed = False
         self._look_at = time.monotonic() + _LOOK_EVERY_S
         self._stamps = _stamps(self._tls.files) if self._tls is not None else ()
@@ -153,7 +153,7 @@ class ChannelLinks(Forkable):
             if left:
                 self._replaced.remove(link)
         if left:
-            self._close(link.channel)
+            self.close(link.channel)
 
     def metadata(self) -> Metadata:
         """What each call carries. Raises DecisionUnavailable if there is no token, or nobody to act for."""
@@ -245,7 +245,7 @@ class ChannelLinks(Forkable):
             if replaced.calls:
                 self._replaced.append(replaced)
                 return
-        self._close(replaced.channel)
+        self.close(replaced.channel)
 
 
 def _channel_over_http(target: str, *, asynchronous: bool) -> Callable[..., Channel]:

@@ -124,7 +124,7 @@ class Visit:
 
     async def status(self) -> TenantStatus:
         """The status of the page's tenant. Raises DecisionUnavailable with NOT_FOUND if there is no such tenant."""
-        found = (await self.about.status()).tenants
+        found = (await self.client.status(self.tenant)).tenants
         if not found:
             raise unknown_tenant()
         return found[0]

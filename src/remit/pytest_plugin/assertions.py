@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from remit.client import Answer, Client, DecisionUnavailable, TenantClient
+from remit.client import Answer, DecisionUnavailable, TenantClient
 from remit.core.decision import Reason
 from remit.core.hints import instead_of
 
 
-def assert_allowed(client: Client | TenantClient, *question: str, **options: Any) -> Answer:
+def assert_allowed(client: TenantClient, *question: str, **options: Any) -> Answer:
     """Asks `client.check` and returns the answer if it is an allow.
 
     Raises AssertionError with the server's explanation if it is a deny, and DecisionUnavailable if there is no answer.
@@ -19,7 +19,7 @@ def assert_allowed(client: Client | TenantClient, *question: str, **options: Any
     return answer
 
 
-def assert_denied(client: Client | TenantClient, *question: str, reason: str = "", **options: Any) -> Answer:
+def assert_denied(client: TenantClient, *question: str, reason: str = "", **options: Any) -> Answer:
     """Asks `client.check` and returns the answer if it is a deny, with `reason` if there is one.
 
     Raises AssertionError with the server's explanation if it is another answer, DecisionUnavailable if there is none, and
@@ -34,7 +34,7 @@ def assert_denied(client: Client | TenantClient, *question: str, reason: str = "
     return answer
 
 
-def _failure(expected: str, client: Client | TenantClient, answer: Answer, *question: str, **options: Any) -> str:
+def _failure(expected: str, client: TenantClient, answer: Answer, *question: str, **options: Any) -> str:
     try:
         why = client.explain(*question, **options).summary
     except DecisionUnavailable as unavailable:

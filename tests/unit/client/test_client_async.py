@@ -6,7 +6,7 @@ import pytest
 
 from remit.client import AsyncClient, DecisionUnavailable
 
-VIEWS = ("acme", "user:a", "VIEW", "FLOW", "a")
+VIEWS = ("user:a", "VIEW", "FLOW", "a")
 
 
 def asking(about: Callable[[AsyncClient], Any]) -> None:
@@ -24,8 +24,8 @@ def test_a_question_that_was_not_awaited_is_neither_yes_nor_no() -> None:
 
     async def forgot(client: AsyncClient) -> None:
         for question in (
-            client.check(*VIEWS),
-            client.check_reach("acme", "a", "b", "KV"),
+            client.tenant("acme").check(*VIEWS),
+            client.tenant("acme").check_reach("a", "b", "KV"),
         ):
             with pytest.raises(TypeError, match="await it"):
                 assert question
@@ -38,7 +38,7 @@ def test_asyncio_conditions_raise_for_a_question_that_is_not_awaited() -> None:
     """A predicate that forgot its `await` is judged by asyncio's code, not by the caller's."""
 
     async def forgot(client: AsyncClient) -> None:
-        condition, question = asyncio.Condition(), client.check(*VIEWS)
+        condition, question = asyncio.Condition(), client.tenant("acme").check(*VIEWS)
         async with condition:
             with pytest.raises(TypeError, match="await it"):
                 await condition.wait_for(lambda: question)
@@ -61,7 +61,7 @@ async def in_a_task_group(question: Any) -> Any:
 def test_question_can_be_awaited_in_every_asyncio_way(how: Callable[[Any], Any]) -> None:
     async def ask(client: AsyncClient) -> None:
         with pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
-            await how(client.check(*VIEWS))
+            await how(client.tenant("acme").check(*VIEWS))
 
     asking(ask)
 
@@ -72,13 +72,13 @@ def test_a_task_that_asks_prints_its_question(debug: bool) -> None:
 
     async def ask(client: AsyncClient) -> None:
         asyncio.get_running_loop().set_debug(debug)
-        task = asyncio.create_task(client.check(*VIEWS), name="asks")
+        task = asyncio.create_task(client.tenant("acme").check(*VIEWS), name="asks")
         before, among = repr(task), str(asyncio.all_tasks())
         await asyncio.sleep(0)
         while_running = repr(task)
         done, _ = await asyncio.wait([task])
         for printed in (before, among, while_running, str(done)):
-            assert "name='asks' coro=<AsyncClient.check()" in printed
+            assert "name='asks' coro=<AsyncTenantClient.check()" in printed
         with pytest.raises(DecisionUnavailable):
             task.result()
 
@@ -92,5 +92,5 @@ def test_a_runner_runs_a_question() -> None:
     with asyncio.Runner() as runner:
         client = runner.run(made())
         with pytest.raises(DecisionUnavailable, match="UNAVAILABLE"):
-            runner.run(client.check(*VIEWS))
+            runner.run(client.tenant("acme").check(*VIEWS))
         runner.run(client.close())

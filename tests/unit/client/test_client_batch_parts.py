@@ -7,10 +7,12 @@ import pytest
 
 from remit.client import Answer, DecisionUnavailable, MalformedQuestion
 from remit.client.batch_parts import BatchParts
-from remit.client.call import ClientCall
+from remit.client.call import Terms
 from remit.core.decision import Reason
 from remit.core.errors import FieldViolation
 from remit.core.rows import Effect
+from remit.v1.access_service_pb2 import BatchCheckRequest, BatchCheckResponse, Question
+from remit.v1.decision_pb2 import BatchResult, Decision, ItemError
 
 TOO_MANY = MalformedQuestion("too many", [FieldViolation("questions", "holds 100 questions: expected 1 to 30")])
 
@@ -26,24 +28,34 @@ class FakeServer:
         self.asked: list[tuple[int, str]] = []
         self._limit, self._revisions = limit, list(revisions)
 
-    def call(self, part: Sequence[int], revision: str) -> ClientCall[Any, list[Answer | DecisionUnavailable]]:
-        def read(_: Any) -> list[Answer | DecisionUnavailable]:
-            self.asked.append((len(part), revision))
-            if len(part) > self._limit:
-                raise TOO_MANY
-            now = self._revisions.pop(0) if len(self._revisions) > 1 else self._revisions[0]
-            return [answer(each, now) if each >= 0 else MalformedQuestion("no") for each in part]
+    def batch(self, questions: Sequence[int], revision: str = "") -> BatchParts[int]:
+        return BatchParts(_request, Terms("acme", revision=revision), questions)
 
-        return ClientCall(lambda: None, read)  # type: ignore[arg-type, return-value]
+    def ask(self, batch: BatchParts[int]) -> None:
+        request: Any = batch.request()
+        self.asked.append((len(request.questions), request.revision))
+        if len(request.questions) > self._limit:
+            batch.halve(TOO_MANY)
+            return
+        now = self._revisions.pop(0) if len(self._revisions) > 1 else self._revisions[0]
+        batch.read(BatchCheckResponse(revision=now, results=[_result(each) for each in request.questions]))
 
     def answers(self, questions: Sequence[int], revision: str = "") -> list[Answer | DecisionUnavailable]:
-        batch = BatchParts(self.call, questions, revision)
-        while (call := batch.next_call()) is not None:
-            try:
-                batch.add(call.read(None))
-            except MalformedQuestion as refusal:
-                batch.halve(refusal)
+        batch = self.batch(questions, revision)
+        while batch.left:
+            self.ask(batch)
         return batch.results
+
+
+def _request(part: Sequence[int]) -> BatchCheckRequest:
+    return BatchCheckRequest(questions=[Question(principal=str(each)) for each in part])
+
+
+def _result(question: Question) -> BatchResult:
+    if question.principal.startswith("-"):
+        return BatchResult(error=ItemError())
+    allow = Decision(effect="EFFECT_ALLOW", reason="REASON_ALLOWED_BY_RULE", decision_id=question.principal)
+    return BatchResult(decision=allow)
 
 
 def test_results_are_in_the_order_of_the_questions() -> None:
@@ -56,14 +68,13 @@ def test_results_are_in_the_order_of_the_questions() -> None:
 @pytest.mark.parametrize(("questions", "calls"), [(0, [0]), (1, [1]), (100, [100]), (101, [100, 1]), (200, [100, 100])])
 def test_parts_are_as_long_as_a_server_takes_by_default(questions: int, calls: list[int]) -> None:
     server = FakeServer()
-    batch = BatchParts(server.call, range(questions), "")
+    batch = server.batch(range(questions))
     for _ in calls:
-        call = batch.next_call()
-        assert call
-        batch.add(call.read(None))
+        assert batch.left
+        server.ask(batch)
 
     assert calls == [each for each, _ in server.asked]
-    assert (batch.next_call() is None) == (questions > 0)
+    assert (not batch.left) == (questions > 0)
 
 
 def test_a_required_revision_is_required_of_every_part() -> None:
@@ -99,7 +110,7 @@ def test_a_server_that_takes_fewer_gets_smaller_parts() -> None:
 @pytest.mark.parametrize("questions", [1, 100])
 def test_another_refusal_is_raised(questions: int) -> None:
     refusal = MalformedQuestion("no tenant", [FieldViolation("tenant" if questions > 1 else "questions", "no")])
-    batch = BatchParts(FakeServer().call, range(questions), "")
+    batch = FakeServer().batch(range(questions))
 
     with pytest.raises(MalformedQuestion, match="no tenant"):
         batch.halve(refusal)

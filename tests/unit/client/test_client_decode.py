@@ -1,16 +1,16 @@
 """What the client takes for an answer."""
 
+from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
-from remit.client import DecisionUnavailable, Edge, Graph, Node, access, reach, search
-from remit.client.audit import count_records
-from remit.client.call import ClientCall
-from remit.client.resources import list_served, resolve_dedicated, visible_graph
+from remit.client import Client, DecisionUnavailable, Edge, Graph, Node, TenantClient
+from remit.client.call import Terms
 from remit.v1 import access_service_pb2 as access_pb2
 from remit.v1 import (
-    audit_service_pb2,
     decision_pb2,
     reach_service_pb2,
     resource_service_pb2,
@@ -27,14 +27,34 @@ RECEIPT = decision_pb2.Receipt(decision_id="id", revision="r")
 ALLOWED = decision_pb2.Decision(effect=ALLOW, reason=BY_RULE, decision_id="id")
 DENIED = decision_pb2.Decision(effect=DENY, reason=REFUSED, decision_id="id")
 
-CHECK = access.check("acme", "user:bob", "VIEW", "FLOW", "a")
-EXPLAIN = access.explain("acme", "user:bob", "VIEW", "FLOW", "a")
-OPERATION = access.check_operation("acme", "user:bob", "upsert_flows", "a")
-ALL = reach.check_reach_all("acme", "a", ["b"], "KV")
-FILTER = search.plan_filter("acme", "user:bob", "VIEW", "FLOW")
-GRAPH = visible_graph("acme", "user:bob", Graph([Node("1", "FLOW", "a")]))
-DEDICATED = resolve_dedicated("acme")
-SERVED = list_served("acme", "storage", "s3")
+
+class Unsent(Exception):  # noqa: N818
+    """Raised in place of a call, with its request and how its response is read."""
+
+    def __init__(self, request: Callable[[], Message], read: Callable[[Any], Any], **_: object) -> None:
+        self.request = request
+        self.read = read
+
+
+def call(ask: Callable[[TenantClient], object], **terms: str) -> Unsent:
+    """What the method sends, and how it reads the answer."""
+
+    def send(*args: Any, **kwargs: Any) -> None:
+        raise Unsent(*args, **kwargs)
+
+    with pytest.raises(Unsent) as caught:
+        ask(TenantClient(SimpleNamespace(ask=send, walk=send), Terms("acme", **terms)))  # type: ignore[arg-type]
+    return caught.value
+
+
+CHECK = call(lambda acme: acme.check("user:bob", "VIEW", "FLOW", "a"))
+EXPLAIN = call(lambda acme: acme.explain("user:bob", "VIEW", "FLOW", "a"))
+OPERATION = call(lambda acme: acme.check_operation("user:bob", "upsert_flows", "a"))
+ALL = call(lambda acme: acme.check_reach_all("a", ["b"], "KV"))
+FILTER = call(lambda acme: acme.plan_filter("user:bob", "VIEW", "FLOW"))
+GRAPH = call(lambda acme: acme.visible_graph("user:bob", Graph([Node("1", "FLOW", "a")])))
+DEDICATED = call(lambda acme: acme.resolve_dedicated())
+SERVED = call(lambda acme: acme.list_served("storage", "s3"))
 
 
 def operation(effect: Any, *decisions: decision_pb2.Decision) -> access_pb2.CheckOperationResponse:
@@ -44,7 +64,7 @@ def operation(effect: Any, *decisions: decision_pb2.Decision) -> access_pb2.Chec
 
 
 @pytest.mark.parametrize(
-    ("call", "response"),
+    ("asked", "response"),
     [
         (CHECK, access_pb2.CheckResponse()),
         (CHECK, access_pb2.CheckResponse(decision=decision_pb2.Decision(effect=NEWER, reason=BY_RULE))),
@@ -95,10 +115,10 @@ def operation(effect: Any, *decisions: decision_pb2.Decision) -> access_pb2.Chec
         (SERVED, resource_service_pb2.ListServedResponse()),
     ],
 )
-def test_response_that_cannot_be_decoded_is_unavailable(call: ClientCall[Any, Any], response: Any) -> None:
+def test_response_that_cannot_be_decoded_is_unavailable(asked: Unsent, response: Any) -> None:
     """Empty, of a newer API, or at odds with itself."""
     with pytest.raises(DecisionUnavailable, match="INTERNAL"):
-        call.read(response)
+        asked.read(response)
 
 
 def test_message_with_known_words_only_is_read() -> None:
@@ -114,29 +134,26 @@ def test_message_with_known_words_only_is_read() -> None:
 
 
 def test_resources_are_asked_for_by_the_words_of_the_files() -> None:
-    asked = resolve_dedicated("acme", "a.b", ["worker_group", "storage"], "WEBSERVER").request()
+    asked = call(lambda acme: acme.resolve_dedicated("a.b", ["worker_group", "storage"], "WEBSERVER")).request()
     assert asked == resource_service_pb2.ResolveDedicatedRequest(
         tenant="acme",
         namespace="a.b",
         resources=["RESOURCE_TYPE_WORKER_GROUP", "RESOURCE_TYPE_STORAGE"],
         service="WEBSERVER",
-        origin=decision_pb2.Origin(),
     )
     with pytest.raises(ValueError, match="disk"):
-        list_served("acme", "disk", "s3").request()
+        call(lambda acme: acme.list_served("disk", "s3")).request()
 
 
 def test_groups_of_counts_are_asked_for_by_name() -> None:
-    asked = count_records(group_by=["tenant", "day"])("").request()
-    assert asked == audit_service_pb2.CountRecordsRequest(group_by=["COUNT_GROUPING_TENANT", "COUNT_GROUPING_DAY"])
-    with pytest.raises(ValueError, match=r"group_by: `tenent`: expected one of tenant, principal, .*, day"):
-        count_records(group_by=["tenent"])("").request()
+    with Client("127.0.0.1:1") as client, pytest.raises(DecisionUnavailable) as caught:
+        next(client.count_records(group_by=["tenent"]))
+    assert "group_by: `tenent`: expected one of tenant, principal, " in caught.value.message
 
 
 def test_a_graph_is_sent_whole() -> None:
-    asked = visible_graph(
-        "acme", "user:bob", Graph([Node("1", "FLOW", "a", "f")], [Edge("1", "1", "SUBFLOW")]), omit=True
-    )
+    graph = Graph([Node("1", "FLOW", "a", "f")], [Edge("1", "1", "SUBFLOW")])
+    asked = call(lambda acme: acme.visible_graph("user:bob", graph, omit=True))
     assert asked.request() == visibility_service_pb2.VisibleGraphRequest(
         tenant="acme",
         principal="user:bob",
@@ -144,5 +161,48 @@ def test_a_graph_is_sent_whole() -> None:
         nodes=[visibility_service_pb2.GraphNode(uid="1", kind="FLOW", namespace="a", id="f")],
         edges=[visibility_service_pb2.GraphEdge(source="1", target="1", relation="SUBFLOW")],
         hidden=visibility_service_pb2.HIDDEN_NODES_OMIT,
-        origin=decision_pb2.Origin(),
     )
+
+
+def test_terms_are_in_each_request_that_has_room_for_them() -> None:
+    terms = {"on_behalf_of": "user:eve", "trace_id": "t1", "revision": "r", "at_least": "acme:1:0"}
+    asked: Any = call(lambda acme: acme.check("user:bob", "VIEW", "FLOW"), **terms).request()
+    assert asked == access_pb2.CheckRequest(
+        tenant="acme",
+        question=access_pb2.Question(principal="user:bob", action="VIEW", kind="FLOW"),
+        origin=decision_pb2.Origin(on_behalf_of="user:eve", trace_id="t1"),
+        revision="r",
+        at_least="acme:1:0",
+    )
+    words: Any = call(lambda acme: acme.get_vocabulary(), **terms).request()
+    assert ("acme", "r", "acme:1:0") == (words.tenant, words.revision, words.at_least)
+
+
+@pytest.mark.parametrize("term", ["revision", "at_least"])
+def test_request_without_room_for_a_revision_or_a_position_is_refused(term: str) -> None:
+    """Else the answer would be of another policy than the caller demands."""
+    with pytest.raises(ValueError, match=f"{term}: ListBindingsRequest has none: ask a tenant client without `{term}`"):
+        call(lambda acme: acme.list_bindings(), **{term: "x"}).request()
+
+
+def test_terms_are_replaced_one_by_one() -> None:
+    first = call(
+        lambda acme: acme.with_terms(at_least="acme:2:0", trace_id="").check("user:bob", "VIEW", "FLOW"),
+        trace_id="t1",
+        revision="r",
+    )
+    asked: Any = first.request()
+    assert ("acme", "r", "acme:2:0", "") == (asked.tenant, asked.revision, asked.at_least, asked.origin.trace_id)
+
+
+def test_past_is_asked_by_a_revision_or_by_a_time() -> None:
+    def explain(acme: TenantClient, time_us: int) -> object:
+        return acme.explain_past("user:bob", "VIEW", "FLOW", time_us=time_us)
+
+    for time_us, revision in ((0, ""), (7, "r")):
+        with pytest.raises(ValueError, match="either"):
+            call(lambda acme, us=time_us: explain(acme, us), revision=revision).request()
+    by_time: Any = call(lambda acme: explain(acme, 7)).request()
+    by_revision: Any = call(lambda acme: explain(acme, 0), revision="r").request()
+    assert (7, "r") == (by_time.time_us, by_revision.revision)
+    assert ("time_us", "revision") == tuple(each.WhichOneof("at") for each in (by_time, by_revision))

@@ -57,7 +57,7 @@ def serving(servicer: StartingServicer) -> Iterator[str]:
 def test_a_deadline_that_passes_during_a_further_attempt_tells_why_the_first_one_failed(made: Connect) -> None:
     with serving(StartingServicer()) as target, made(target, timeout_s=2.0) as client:
         with pytest.raises(DecisionUnavailable) as caught:
-            client.check("acme", "user:a", "VIEW", "FLOW", "a")
+            client.tenant("acme").check("user:a", "VIEW", "FLOW", "a")
         assert ("UNAVAILABLE", "the policies are not loaded") == (caught.value.code, caught.value.message)
 
 
@@ -66,5 +66,5 @@ def test_a_part_of_a_batch_does_not_tell_why_another_one_was_tried_again(made: C
     questions = [Asked("user:a", "VIEW", "FLOW", "a")] * 1_500
     with serving(StartingServicer(batches=1)) as target, made(target, timeout_s=3.0) as client:
         with pytest.raises(DecisionUnavailable) as caught:
-            client.batch_check("acme", questions)
+            client.tenant("acme").batch_check(questions)
         assert "DEADLINE_EXCEEDED" == caught.value.code

@@ -28,20 +28,20 @@ UPDATES = ("user:a", "UPDATE", "FLOW", "a")
 
 
 def test_both(remit_client):
-    assert assert_allowed(remit_client, "acme", *VIEWS, resource_id="x").allowed
+    assert assert_allowed(remit_client.tenant("acme"), *VIEWS, resource_id="x").allowed
     assert not assert_denied(remit_client.tenant("acme"), *UPDATES, reason="NOT_GRANTED").allowed
 
 
 def test_no_allow(remit_client):
-    assert_allowed(remit_client, "acme", *UPDATES)
+    assert_allowed(remit_client.tenant("acme"), *UPDATES)
 
 
 def test_no_deny(remit_client):
-    assert_denied(remit_client, "acme", *VIEWS)
+    assert_denied(remit_client.tenant("acme"), *VIEWS)
 
 
 def test_another_reason(remit_client):
-    assert_denied(remit_client, "acme", *UPDATES, reason="OUT_OF_SCOPE")
+    assert_denied(remit_client.tenant("acme"), *UPDATES, reason="OUT_OF_SCOPE")
 
 
 def test_by_name(remit_client):
@@ -51,13 +51,13 @@ def test_by_name(remit_client):
 
 def test_no_reason(remit_client):
     with pytest.raises(ValueError, match="no reason `OUT_OF_SCOP`; did you mean `OUT_OF_SCOPE`"):
-        assert_denied(remit_client, "acme", *UPDATES, reason="OUT_OF_SCOP")
+        assert_denied(remit_client.tenant("acme"), *UPDATES, reason="OUT_OF_SCOP")
 
 
 def test_no_answer(remit_client):
     for asserted in (assert_allowed, assert_denied):
         with pytest.raises(DecisionUnavailable):
-            asserted(remit_client, "acme", "a", "VIEW", "FLOW", "a")
+            asserted(remit_client.tenant("acme"), "a", "VIEW", "FLOW", "a")
 """
 CONFTEST = b"""\
 import pytest

@@ -43,7 +43,7 @@ def check(
     question = messages.Question(principal=principal, action=action, kind=kind, namespace=namespace)
     request = messages.CheckRequest(tenant=tenant, question=question)
     response: messages.CheckResponse = backend.ask(request)
-    answer = answer_of(response.decision, response.revision, response.position)
+    answer = answer_of(response)
     if as_json:
         print_json(response)
     else:

@@ -69,7 +69,9 @@ def explain(
     """
     response = source.answer(
         lambda store: _answered(store, tenant, parse_question(principal, action, kind, namespace), at, node),
-        lambda client: client.explain_past(tenant, principal, action, kind, namespace, **at._asdict(), node=node),
+        lambda client: client.tenant(tenant, revision=at.revision).explain_past(
+            principal, action, kind, namespace, time_us=at.time_us, node=node
+        ),
     )
     _print(response, as_json=as_json)
 
@@ -92,7 +94,9 @@ def explain_reach(
     """
     response = source.answer(
         lambda store: _answered(store, tenant, parse_reach_question(caller, owner, relation), at, node),
-        lambda client: client.explain_past_reach(tenant, caller, owner, relation, **at._asdict(), node=node),
+        lambda client: client.tenant(tenant, revision=at.revision).explain_past_reach(
+            caller, owner, relation, time_us=at.time_us, node=node
+        ),
     )
     _print(response, as_json=as_json)
 

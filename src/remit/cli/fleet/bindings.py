@@ -48,7 +48,7 @@ def list_rows(
     Example: `remit bindings list acme`
     """
     with asking(connection, target) as client:
-        found = list(client.list_bindings(tenant, member, holds))
+        found = list(client.tenant(tenant).list_bindings(member, holds))
     if as_json:
         print_json({"rows": found})
     elif not found:
@@ -96,8 +96,7 @@ def import_file(
     """
     found = read_file(tenant, file)
     with asking(connection, target) as client:
-        done = client.import_bindings(
-            tenant,
+        done = client.tenant(tenant).import_bindings(
             found,
             granter=by,
             reason=reason,
@@ -131,7 +130,7 @@ def export_file(
     Example: `remit bindings export acme`
     """
     with asking(connection, target) as client:
-        found = client.export_bindings(tenant)
+        found = client.tenant(tenant).export_bindings()
         if as_json:
             print_json({"rows": [_document(each) for each in found]})
             return

@@ -76,7 +76,7 @@ def drift(
 
 def _drifted(client: Client, tenant: str, before_us: int, *, usage: bool) -> Iterator[_Drifted]:
     try:
-        for each in client.export_bindings(tenant):
+        for each in client.tenant(tenant).export_bindings():
             if each.time_us <= before_us:
                 yield _Drifted(tenant, each, usage_of(client, tenant, each) if usage else None)
     except DecisionUnavailable as error:
@@ -99,7 +99,7 @@ def usage_of(client: Client, tenant: str, granted: GrantedBinding) -> Usage:
         asked |= {(each.action, each.kind, each.namespace, each.revision) for each in records[:_RECORDS] if each.kind}
     place, text = f"{RUNTIME_PLACE}{granted.change}", csv_row(tenant, granted.row)
     for action, kind, namespace, revision in sorted(asked):
-        past = client.explain_past(tenant, member, action, kind, namespace, revision=revision)
+        past = client.tenant(tenant, revision=revision).explain_past(member, action, kind, namespace)
         for answer in past.answers:
             # Rows of one change have one place.
             if any((each.file, each.text) == (place, text) for each in answer.access.chain):

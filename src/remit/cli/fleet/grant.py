@@ -117,7 +117,9 @@ def _change(
 ) -> None:
     try:
         with connection.client(target) as client:
-            response = client.change_bindings(tenant, grants, revokes, granter=by, reason=reason, dry_run=dry_run)
+            response = client.tenant(tenant).change_bindings(
+                grants, revokes, granter=by, reason=reason, dry_run=dry_run
+            )
     except DecisionUnavailable as error:
         fail(EXITS.get(error.code, Exit.UNAVAILABLE), str(error))
     if as_json:

@@ -40,7 +40,7 @@ def compared_by_server(
     first, second = ("" if text == SERVING else text for text in (old, new))
     try:
         with connection.client(target) as client:
-            response = client.diff_revisions(tenant, first, second)
+            response = client.tenant(tenant).diff_revisions(first, second)
     except DecisionUnavailable as error:
         no_answer(error)
     # The server does not say all words of both vocabularies, so a sentence spells every action.

@@ -38,7 +38,9 @@ async def show(visit: Visit) -> View:
             past = await visit.about.explain_past(principal, action, kind, namespace, time_us=at_us)
             command = ["audit", "explain", *words, "--at", visit.text("at")]
             return view_of(visit, _TITLE, _INPUTS, question, grounds_of(visit.tenant, past.answers), command=command)
-        answer = await visit.about.explain(principal, action, kind, namespace, revision=await visit.revision())
+        answer = await visit.about.with_terms(revision=await visit.revision()).explain(
+            principal, action, kind, namespace
+        )
     except (MalformedQuestion, BadInputError) as refusal:
         return view_of(visit, _TITLE, _INPUTS, errors=errors_at(_INPUTS, visit, refusal))
     except DecisionUnavailable as error:

@@ -29,7 +29,7 @@ async def show(visit: Visit) -> View:
             past = await visit.about.explain_past_reach(caller, owner, relation, time_us=at_us)
             command = ["audit", "explain-reach", *words, "--at", visit.text("at")]
             return view_of(visit, _TITLE, _INPUTS, question, grounds_of(visit.tenant, past.answers), command=command)
-        answer = await visit.about.explain_reach(caller, owner, relation, revision=await visit.revision())
+        answer = await visit.about.with_terms(revision=await visit.revision()).explain_reach(caller, owner, relation)
     except (MalformedQuestion, BadInputError) as refusal:
         return view_of(visit, _TITLE, _INPUTS, errors=errors_at(_INPUTS, visit, refusal))
     except DecisionUnavailable as error:

@@ -68,13 +68,12 @@ async def _page(visit: Visit, *, people: bool, token: str) -> messages.ListMatri
         rows = PrincipalRows(visit.text("ns"), holding=visit.text("who"))
     else:
         rows = NamespaceRows(visit.text("p"), below=visit.text("ns"))
-    return await visit.about.list_matrix(
+    return await visit.about.with_terms(revision=await visit.revision()).list_matrix(
         rows,
         kinds=visit.text("k").split(),
         actions=visit.text("a").split(),
         page_size=100 if visit.whole else _ROWS,
         page_token=token,
-        revision=await visit.revision(),
     )
 
 

@@ -31,7 +31,10 @@ async def show(visit: Visit) -> View:
         request.revision = revision = await visit.revision()
         held = await visit.allowed(visit.client.ask(request), "What it holds", "WHO and READ", not_shown)
         where = await visit.allowed(
-            visit.about.list_namespaces(principal, revision=revision), "Where it may do something", "LIST", not_shown
+            visit.about.with_terms(revision=revision).list_namespaces(principal),
+            "Where it may do something",
+            "LIST",
+            not_shown,
         )
     except (DecisionUnavailable, BadInputError) as refusal:
         return _view(visit, errors_at(_INPUTS, visit, refusal))

@@ -26,7 +26,7 @@ async def show(visit: Visit) -> View:
     if relation in relations:
         try:
             revision = await visit.revision()
-            found = visit.about.list_names("namespace", prefix=below, page_size=_MOST + 1, revision=revision)
+            found = visit.about.with_terms(revision=revision).list_names("namespace", prefix=below, page_size=_MOST + 1)
             names = [each.name for each in await visit.some(found, _MOST + 1)]
             tables.append(await _map(visit, relation, names[:_MOST], revision))
         except (DecisionUnavailable, BadInputError) as refusal:
@@ -53,9 +53,8 @@ async def show(visit: Visit) -> View:
 
 
 async def _map(visit: Visit, relation: str, names: list[str], revision: str) -> Table:
-    answers = await asyncio.gather(
-        *(visit.about.list_reachable(each, relations=[relation], among=names, revision=revision) for each in names)
-    )
+    about = visit.about.with_terms(revision=revision)
+    answers = await asyncio.gather(*(about.list_reachable(each, relations=[relation], among=names) for each in names))
     rows: list[list[Cell]] = []
     for caller, answer in zip(names, answers, strict=True):
         used = {owner for each in answer.relations for owner in each.uses_among}

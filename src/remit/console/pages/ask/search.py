@@ -86,7 +86,7 @@ async def show_where(visit: Visit) -> View:
     if not principal:
         return _form(visit, "Where", inputs, "Where may they do this?", missing(inputs, visit.query, "p"))
     try:
-        answer = await visit.about.list_namespaces(principal, action, kind, revision=await visit.revision())
+        answer = await visit.about.with_terms(revision=await visit.revision()).list_namespaces(principal, action, kind)
     except (DecisionUnavailable, BadInputError) as refusal:
         return _form(visit, "Where", inputs, "Where may they do this?", errors_at(inputs, visit, refusal))
     rows: list[list[Cell]] = []
@@ -112,7 +112,7 @@ async def show_what(visit: Visit) -> View:
         return _form(visit, "What", inputs, "What may they do?", missing(inputs, visit.query, "p"))
     try:
         revision = await visit.revision()
-        answer = await visit.about.list_actions(principal, namespace, revision=revision)
+        answer = await visit.about.with_terms(revision=revision).list_actions(principal, namespace)
     except (DecisionUnavailable, BadInputError) as refusal:
         return _form(visit, "What", inputs, "What may they do?", errors_at(inputs, visit, refusal))
     rows = [

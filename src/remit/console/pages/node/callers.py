@@ -153,7 +153,7 @@ def _kind(chosen: str) -> str:
 
 async def _rights(visit: Visit, chosen: str) -> Table | None:
     namespace = "" if chosen == _ACROSS else chosen
-    answer = await visit.client.list_matrix(_CALLERS, PrincipalRows(namespace), kinds=[_kind(chosen)])
+    answer = await visit.client.tenant(_CALLERS).list_matrix(PrincipalRows(namespace), kinds=[_kind(chosen)])
     if answer.receipt.reason:
         return Table(
             "rights", "Who may ask", ("caller",), (), "There is no folder `_callers`: on a loopback address, everybody."

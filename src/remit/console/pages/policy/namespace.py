@@ -29,12 +29,14 @@ async def show(visit: Visit) -> View:
     tables = []
     try:
         revision = await visit.revision()
-        vocabulary = await visit.about.get_vocabulary(revision=revision)
-        reach = await visit.allowed(
-            visit.about.list_reachable(namespace, revision=revision), "What it reaches", "LIST", not_shown
-        )
+        about = visit.about.with_terms(revision=revision)
+        vocabulary = await about.get_vocabulary()
+        reach = await visit.allowed(about.list_reachable(namespace), "What it reaches", "LIST", not_shown)
         served = await visit.allowed(
-            visit.about.resolve_dedicated(namespace, revision=revision), "Its resources", "RESOLVE", not_shown
+            about.resolve_dedicated(namespace),
+            "Its resources",
+            "RESOLVE",
+            not_shown,
         )
     except (DecisionUnavailable, BadInputError) as refusal:
         return _view(visit, errors_at(_INPUTS, visit, refusal))

@@ -30,7 +30,7 @@ async def show(visit: Visit) -> View:
         notes.append(error.message)
     after = visit.text("after")
     events = await visit.allowed(
-        visit.rows(visit.about.list_lifecycle(after=after, without_calls=True)),
+        visit.rows(visit.client.list_lifecycle(visit.tenant, after=after, without_calls=True)),
         "What became of the files",
         "AUDIT",
         not_shown,

@@ -47,7 +47,7 @@ async def show(visit: Visit) -> View:
         not_shown.append(NotShown(f"{found.hidden_diagnostics} mistakes in the files", "READ"))
     if counts is not None:
         tables.append(_counts(visit.tenant, counts))
-        events = await visit.some(visit.about.list_lifecycle(without_calls=True), _EVENTS + 1)
+        events = await visit.some(visit.client.list_lifecycle(visit.tenant, without_calls=True), _EVENTS + 1)
         every = f"{tenant_link(visit.tenant, 'revisions')}#events" if len(events) > _EVENTS else ""
         tables.append(Table("events", "Newest events", EVENTS, event_rows(events[:_EVENTS]), further=every))
     return View(
