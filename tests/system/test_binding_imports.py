@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from threading import Event
 
@@ -15,7 +15,7 @@ from support.runtime import files
 from support.server import DEADLINE_S, Server, free_port, remit, until
 from support.trees import tree_of
 
-from remit.client import AsyncClient, Client, DecisionUnavailable, RuntimeBinding, WatchedChange
+from remit.client import AsyncClient, Client, DecisionUnavailable, RuntimeBinding, TenantClient, WatchedChange
 from remit.core.names import Tenant
 from remit.core.runtime import parse_runtime_row
 from remit.fleet.bindings import BindingChange
@@ -310,6 +310,43 @@ def test_imports_and_changes_at_once_are_made_one_after_another(fleet: Fleet, tm
         watched = list(islice(second.tenant("acme").watch_bindings(), 3))
         assert rows_of(first) == folded(watched)
         assert sorted(positions) == [each.position for each in watched]
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_an_import_is_made_while_grants_and_revokes_go_on(fleet: Fleet, tmp_path: Path, replaces: bool) -> None:
+    url, _ = fleet
+    rows = {*map(row, range(10_000)), RuntimeBinding("group:team", "role:viewer", "b.**")}
+    over = Event()
+
+    def changes_of(client: TenantClient, part: int) -> int:
+        """Grants rows of the import, others of its people and of other people, and revokes the first again."""
+        for number in count(part, 2):
+            mine = row(number), row(number, "a.other"), row(20_000 + number)
+            client.change_bindings(mine, granter=ALICE)
+            client.change_bindings(revokes=mine[:1], granter=ALICE)
+            if over.is_set():
+                break
+        return number
+
+    with node(tmp_path, url) as server, server.client(timeout_s=DEADLINE_S) as asking, ThreadPoolExecutor(2) as pool:
+        client = asking.tenant("acme")
+        client.change_bindings([row(30_000)], granter=ALICE)
+        going = [pool.submit(changes_of, client, part) for part in range(2)]
+        try:
+            done = client.import_bindings(rows, granter=ALICE, replace=replaces, timeout_s=DEADLINE_S)
+        finally:
+            over.set()
+        assert all(each.result() > 1 for each in going)
+        last = client.change_bindings(revokes=[row(30_000)], granter=ALICE).position
+        heard: list[WatchedChange] = []
+        for change in client.watch_bindings():
+            heard.append(change)
+            if change.position == last:
+                break
+        assert rows_of(asking) == folded(heard)
+        until_import = [each.position for each in heard].index(done.position) + 1
+        then = folded(heard[:until_import])
+        assert then == rows if replaces else then > rows | {row(30_000)}
 
 
 def test_a_watch_hears_every_change_once_and_in_order(fleet: Fleet, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The rows of run time of a snapshot, by what makes two of them the same row."""
 
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 from remit.core.names import Subject
@@ -26,9 +27,11 @@ class RuntimeLinks:
             found = self._of_wide[key.member] = {RowKey.of_link(link): link for link in links if not link.line}
         return found.get(key)
 
-    def keys(self) -> Iterable[RowKey]:
-        """Of all of them."""
-        return (RowKey.of_link(link) for link in self._snapshot.policy.links if not link.line)
+    def keys(self, members: Iterable[Subject] | None = None) -> Iterable[RowKey]:
+        """Of the rows of `members`; of all, unless these are given."""
+        of_members = chain.from_iterable(map(self._snapshot.graph.links_of, members or ()))
+        links = self._snapshot.policy.links if members is None else of_members
+        return (RowKey.of_link(link) for link in links if not link.line)
 
 
 def _found(links: Iterable[Link], key: RowKey) -> Link | None:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.runtime import BINDINGS, RUNTIME, files
@@ -27,6 +28,7 @@ from remit.service.bindings.gates import BindingGates
 from remit.service.bindings.imports import BindingImport, BindingImports, ImportOutcome
 from remit.service.bindings.point import BindingOutcome, BindingPoint, BindingRequest
 from remit.service.bindings.records import BindingRecords
+from remit.service.bindings.work import BindingWork
 from remit.service.decision_point import CallOrigin, CallTerms, DecisionPoint
 from remit.service.errors import BindingConflictError, BindingRefusedError
 
@@ -83,10 +85,10 @@ class Node:
         self.snapshot = snapshot_of(content, "acme").at(position_of(ACME, pulled.known.tenants[ACME].head))
         self.serve(self.snapshot)
         point = DecisionPoint("", self.live, records, DecisionIds(), records, 0.0)
-        gates = BindingGates(self.journal, self.live, point, Limits())
+        self.gates = BindingGates(self.journal, self.live, point, Limits())
         changes = BindingRecords(record)
-        self.point = BindingPoint(store, self.live, gates, changes, wait_s=0.0)
-        self.imports = BindingImports(store, self.live, gates, changes, wait_s=0.0)
+        self.point = BindingPoint(store, self.live, self.gates, changes, wait_s=0.0)
+        self.imports = BindingImports(store, self.live, self.gates, changes, wait_s=0.0)
 
     def serve(self, snapshot: Snapshot, state: TenantState = TenantState.SERVING) -> None:
         self.live.put(TenantPolicy(ACME, state, 0, snapshot))
@@ -227,6 +229,77 @@ def test_a_row_that_has_ended_and_still_serves_can_be_imported_anew(tmp_path: Pa
     request = BindingImport(ACME, Principal(OLGA), rows, replace=True)
     done = node.imports.load(request, CallTerms(CallOrigin("service:test")))
     assert (3, 2, 0) == (done.position.seq, done.granted, done.revoked)
+
+
+class Meanwhile:
+    """Gates after which others change the tenant, once."""
+
+    def __init__(self, gates: BindingGates, others: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed: list[int] = []
+        """Rows that are granted, of each time at which rows passed the gates of an import."""
+        require = gates.require
+
+        def once(granter: Principal, work: BindingWork, *rest: Any) -> None:
+            require(granter, work, *rest)
+            self.passed.append(len(work.granted))
+            if len(self.passed) == 1:
+                monkeypatch.setattr(gates, "require", require)
+                others()
+                monkeypatch.setattr(gates, "require", once)
+
+        monkeypatch.setattr(gates, "require", once)
+
+
+def imported(granter: str, *rows: RuntimeRow, replaces: bool = False) -> BindingImport:
+    return BindingImport(ACME, Principal(granter), {RowKey.of(row): row for row in rows}, replace=replaces)
+
+
+PEOPLE = [parse_runtime_row(f"user:u{number}", "role:viewer", "a.**") for number in range(20)]
+TERMS = CallTerms(CallOrigin("service:test"), timeout_s=1.0)
+
+
+@pytest.mark.parametrize("replaces", [False, True])
+def test_an_import_passes_those_rows_again_that_others_changed_meanwhile(
+    tmp_path: Path, store: PolicyStore, monkeypatch: pytest.MonkeyPatch, replaces: bool
+) -> None:
+    node = Node(tmp_path, store, FILES)
+    node.change(OLGA, [PEOPLE[0], VIEWER], serves=True)
+    others = Meanwhile(node.gates, lambda: node.change(OLGA, [PEOPLE[1], EVE], [PEOPLE[0]], serves=True), monkeypatch)
+    done = node.imports.load(imported(OLGA, *PEOPLE, replaces=replaces), TERMS)
+    assert [19, 1] == others.passed
+    assert (19, 2 if replaces else 0, 1) == (done.granted, done.revoked, done.already)
+    rest = [] if replaces else [VIEWER, EVE]
+    assert sorted(map(RowKey.of, [*PEOPLE, *rest])) == sorted(RowKey.of(each.row) for each in store.bindings(ACME)[1])
+
+
+def test_an_import_is_refused_if_its_granter_lost_the_right_meanwhile(
+    tmp_path: Path, store: PolicyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = Node(tmp_path, store, FILES)
+    node.change(OLGA, [GRANTER], serves=True)
+    viewer = parse_runtime_row(ZED, "role:viewer")
+    node.change(OLGA, [viewer], serves=True)
+    Meanwhile(node.gates, lambda: node.change(OLGA, [], [GRANTER], serves=True), monkeypatch)
+    with pytest.raises(BindingRefusedError, match="may not CREATE BINDING"):
+        node.imports.load(imported(ZED, *PEOPLE), TERMS)
+    assert [RowKey.of(viewer)] == [RowKey.of(each.row) for each in store.bindings(ACME)[1]]
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_an_import_and_a_change_meanwhile_break_no_test_together(
+    tmp_path: Path, store: PolicyStore, monkeypatch: pytest.MonkeyPatch, swapped: bool
+) -> None:
+    node = Node(tmp_path, store, files())
+    joins, gives = (
+        parse_runtime_row("user:mallory", "group:team", "b.**"),
+        parse_runtime_row("group:team", "role:editor", "b.**"),
+    )
+    if swapped:
+        joins, gives = gives, joins
+    Meanwhile(node.gates, lambda: node.change(OLGA, [joins], serves=True), monkeypatch)
+    with pytest.raises(BindingRefusedError, match="tests that must always hold would fail"):
+        node.imports.load(imported(OLGA, *PEOPLE, gives), TERMS)
+    assert [RowKey.of(joins)] == [RowKey.of(each.row) for each in store.bindings(ACME)[1]]
 
 
 def test_a_change_of_another_node_has_to_serve_first(tmp_path: Path, store: PolicyStore) -> None:
