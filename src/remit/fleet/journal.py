@@ -28,6 +28,8 @@ _ABOUT: Final = "release.json"
 _POLICIES: Final = "policies"
 _CURRENT: Final = "current"
 _RELEASES: Final = "releases"
+_TREES: Final = "trees"
+_OLD: Final = ".old-"
 _CHECKED: Final = "checked"
 _STATE: Final = "store.json"
 _NODES: Final = "nodes.json"
@@ -57,10 +59,12 @@ class StoreState(NamedTuple):
 
 
 class ReleaseJournal:
-    """`DIR/current` leads to the newest release that was verified: `policies/` with its files, and `release.json`.
+    """`DIR/current` leads to the newest release that was verified: `release.json`, and `policies`, a link to the files.
 
-    A release is written whole and synced before the link is switched, so that a process that reads through the link gets all
-    files of one release. One process writes; all processes of the node read. A node starts from it without the store.
+    A release with other root files gets a folder of its own below `DIR/trees`, written and synced before the link is switched:
+    a process that reads through the link gets the root and the tenants of one release. Else the folders of the tenants that
+    have changed are exchanged one by one in the present place, each whole, before `release.json` says so. One process writes;
+    all processes of the node read. A node starts from it without the store.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -95,8 +99,11 @@ class ReleaseJournal:
             if not wanted.is_fifo():
                 wanted.unlink(missing_ok=True)
                 os.mkfifo(wanted, 0o600)
-            for left in (self.directory / _RELEASES).glob(".new-*"):
-                shutil.rmtree(left)
+            make_private(self.directory / _TREES)
+            self._put_back()
+            for folder in (_RELEASES, _TREES):
+                for left in (self.directory / folder).glob(".new-*"):
+                    shutil.rmtree(left)
         except OSError as error:
             raise PolicyStoreError(
                 f"`releases` is `{self.directory}`, which cannot be written: {error.strerror}; name a directory of this node"
@@ -164,27 +171,32 @@ class ReleaseJournal:
             write_whole(target / _ABOUT, content)
             self.tell()
             return
-        made = target.with_name(f".new-{secrets.token_hex(8)}")
         try:
-            folders = dict(self._files(release, fetch, most_bytes))
-            _require_revisions(pulled, folders)
-            self._log_changes(pulled, before)
-            for folder, files in folders.items():
-                _write(made / _POLICIES / folder, folder, files)
+            tree = self._changed_tree(pulled, before, fetch, most_bytes)
+            if tree is None:
+                tree = self._new_tree(pulled, before, fetch, most_bytes)
+            self._switch(name, tree, content)
+        except BaseException:
+            self._put_back()
+            raise
+        self._whole = name
+        self.tell()
+        self._prune(target)
+
+    def _switch(self, name: Path, tree: Path, content: bytes) -> None:
+        """From now on the release of this name is the current one, with the files of the tree."""
+        target = self.directory / name
+        with self._scratch(_RELEASES) as made:
+            (made / _POLICIES).symlink_to(Path("..", "..", _TREES, tree.name))
             _write(made, ROOT, {_ABOUT: content})
             if target.exists():
                 shutil.rmtree(target)
             made.rename(target)
-            sync_folder(target.parent)
-            link = self.directory / f".{_CURRENT}-{secrets.token_hex(8)}"
-            link.symlink_to(name)
-            link.replace(self._current)
-            sync_folder(self.directory)
-            self._whole = name
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
-        self.tell()
-        self._prune(target)
+        sync_folder(target.parent)
+        link = self.directory / f".{_CURRENT}-{secrets.token_hex(8)}"
+        link.symlink_to(name)
+        link.replace(self._current)
+        sync_folder(self.directory)
 
     def record_fork(self, fork: Fork) -> None:
         """Notes that the audit has a record of this fork. Any process of the node may call it. Raises OSError."""
@@ -321,16 +333,106 @@ class ReleaseJournal:
         return None
 
     def _is_whole(self) -> bool:
-        try:
-            expected: object = json.loads((self._current / _ABOUT).read_bytes())["digests"]
-        except (OSError, ValueError, KeyError):
-            return False
-        digests = {name: Folder(name, files).digest for name, files in _stored(self.policies).items()}
-        return digests == expected
+        digests = self._digests()
+        return bool(digests) and digests == {
+            name: Folder(name, files).digest for name, files in _stored(self.policies).items()
+        }
 
-    def _files(self, release: Release, fetch: Fetch, most_bytes: int) -> Iterator[tuple[str, dict[str, bytes]]]:
-        """The files of the release, by folder."""
+    def _digests(self) -> Mapping[str, str]:
+        """The digests of the folders of the current release, by their names; none if they cannot be read."""
+        try:
+            found: dict[str, str] = json.loads((self._current / _ABOUT).read_bytes())["digests"]
+        except (OSError, ValueError, KeyError):
+            return {}
+        return found
+
+    def _changed_tree(
+        self, pulled: Pulled, before: CurrentRelease | None, fetch: Fetch, most_bytes: int
+    ) -> Path | None:
+        """The present tree with the folders of the release. None if it cannot become that: it has another root, or is not
+        known to be whole."""
+        release, digests, tree = pulled.release, self._digests(), self.policies.resolve()
+        if before is None or self._whole is None or self._whole != self.target or digests.get(ROOT) != release.root:
+            return None
+        if tree.parent != self._trees:
+            # An older version wrote it.
+            return None
+        changed: dict[str, list[str]] = {}
+        for tenant, digest in release.tenants.items():
+            if digests.get(tenant) != digest:
+                changed.setdefault(digest, []).append(tenant)
+        folders = {
+            name: folder_files(name, packed, digest, most_bytes)
+            for digest, packed in fetch(changed)
+            for name in changed[digest]
+        }
+        _require_revisions(pulled, _root_of(tree), folders, before)
+        self._log_changes(pulled, before)
+        # Whatever ends this process in the middle, `_put_back` finds the folders of the release that `release.json` is about.
+        aside = self._trees / f"{_OLD}{tree.name}"
+        with self._scratch(_TREES) as made:
+            for folder, files in folders.items():
+                _write(made / folder, folder, files)
+            make_private(aside)
+            for name in (digests.keys() - release.tenants.keys() - {ROOT}) | folders.keys():
+                if (tree / name).exists():
+                    (tree / name).rename(aside / name)
+                if name in folders:
+                    (made / name).rename(tree / name)
+        for each in (aside, tree, self._trees):
+            sync_folder(each)
+        return tree
+
+    def _new_tree(self, pulled: Pulled, before: CurrentRelease | None, fetch: Fetch, most_bytes: int) -> Path:
+        """A tree with the files of the release. Files that the present one has too are linked."""
+        release, tree = pulled.release, self._trees / f"{pulled.release.seq}-{secrets.token_hex(8)}"
         here = _stored(self.policies)
+        folders = dict(self._files(release, here, fetch, most_bytes))
+        _require_revisions(pulled, Folder(ROOT, folders[ROOT]), folders, None)
+        self._log_changes(pulled, before)
+        with self._scratch(_TREES) as made:
+            for folder, files in folders.items():
+                like = self.policies / folder if files is here.get(folder) else None
+                _write(made / folder, folder, files, like, synced=False)
+            # One call for all files: to sync each of many would take longer than all else.
+            os.sync()
+            made.rename(tree)
+        sync_folder(self._trees)
+        return tree
+
+    @property
+    def _trees(self) -> Path:
+        return self.directory.resolve() / _TREES
+
+    @contextmanager
+    def _scratch(self, parent: str) -> Iterator[Path]:
+        """A folder to rename, or else it is removed. Raises OSError."""
+        made = self.directory.resolve() / parent / f".new-{secrets.token_hex(8)}"
+        make_private(made)
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+    def _put_back(self) -> None:
+        """Ends an exchange of folders in which the process ended: those that `release.json` is about are put back."""
+        digests = self._digests()
+        for aside in self._trees.glob(f"{_OLD}*"):
+            tree = self._trees / aside.name.removeprefix(_OLD)
+            for left in aside.iterdir():
+                expected = digests.get(left.name)
+                if tree == self.policies.resolve() and expected == _folder_of(aside, left.name).digest:
+                    shutil.rmtree(tree / left.name, ignore_errors=True)
+                    left.rename(tree / left.name)
+            if tree == self.policies.resolve():
+                for new in [each for each in tree.iterdir() if each.is_dir() and each.name not in digests]:
+                    shutil.rmtree(new)
+            shutil.rmtree(aside)
+
+    def _files(
+        self, release: Release, here: Mapping[str, dict[str, bytes]], fetch: Fetch, most_bytes: int
+    ) -> Iterator[tuple[str, dict[str, bytes]]]:
+        """The files of the release, by folder."""
         wanted: dict[str, list[str]] = {}
         for name, digest in ((ROOT, release.root), *release.tenants.items()):
             if name in here and Folder(name, here[name]).digest == digest:
@@ -347,15 +449,23 @@ class ReleaseJournal:
         )
         for each in found[: -(_KEPT - 1)]:
             shutil.rmtree(each, ignore_errors=True)
+        used = {(each / _POLICIES).resolve() for each in current.parent.iterdir()}
+        for each in self._trees.iterdir():
+            if each not in used:
+                shutil.rmtree(each, ignore_errors=True)
 
 
-def _require_revisions(pulled: Pulled, folders: Mapping[str, dict[str, bytes]]) -> None:
-    """Raises ForgedReleaseError if a tenant's last change is about other files: positions are by revision."""
-    tree = Tree(
-        Folder(ROOT, folders[ROOT]), {tenant: Folder(tenant, folders[tenant]) for tenant in pulled.release.tenants}
-    )
+def _require_revisions(
+    pulled: Pulled, root: Folder, folders: Mapping[str, dict[str, bytes]], before: CurrentRelease | None
+) -> None:
+    """Raises ForgedReleaseError if a tenant's last change is about other files: positions are by revision. Tenants without
+    `folders` have the same files as in the release `before`."""
     for tenant, known in pulled.known.tenants.items():
-        revision = tree.revision(tenant) if tenant in tree.tenants else ""
+        revision = ""
+        if tenant in folders:
+            revision = Tree(root, {tenant: Folder(tenant, folders[tenant])}).revision(tenant)
+        elif tenant in pulled.release.tenants and before is not None and tenant in before.tenants:
+            revision = before.tenants[tenant].revision
         if known.revision != revision:
             raise ForgedReleaseError(
                 f"the last change of tenant `{tenant}` is not about the files of the newest release"
@@ -376,24 +486,48 @@ def _wake(pipe: Path) -> bool:
 
 def _stored(policies: Path) -> dict[str, dict[str, bytes]]:
     """The files below a policy directory, by folder. They are remit's own: nothing else is written there."""
-    found: dict[str, dict[str, bytes]] = {ROOT: {}}
-    for path in policies.rglob("*"):
-        name = path.relative_to(policies).as_posix()
-        folder = name.partition("/")[0] if "/" in name or path.is_dir() else ROOT
-        files = found.setdefault(folder, {})
-        if path.is_file():
-            files[name] = path.read_bytes()
+    found = {ROOT: _root_of(policies).files}
+    with suppress(OSError), os.scandir(policies) as entries:
+        found |= {each.name: _folder_of(policies, each.name).files for each in entries if each.is_dir()}
     return found
 
 
-def _write(place: Path, folder: str, files: Mapping[str, bytes]) -> None:
+def _root_of(policies: Path) -> Folder:
+    root = Folder(ROOT)
+    with suppress(OSError), os.scandir(policies) as entries:
+        root.files.update((each.name, Path(each.path).read_bytes()) for each in entries if each.is_file())
+    return root
+
+
+def _folder_of(place: Path, name: str) -> Folder:
+    """A tenant's folder in this place, with the folders in it."""
+    folder = Folder(name)
+    for path, _, files in os.walk(place / name):
+        for each in files:
+            file = f"{path}/{each}"
+            folder.files[os.path.relpath(file, place)] = Path(file).read_bytes()
+    return folder
+
+
+def _write(
+    place: Path, folder: str, files: Mapping[str, bytes], like: Path | None = None, *, synced: bool = True
+) -> None:
+    """Writes the files of a folder. With `like`, those of another place are the same and are linked."""
     make_private(place)
+    folders = {place}
     for name, content in files.items():
         path = place / name.removeprefix(f"{folder}/")
-        make_private(path.parent)
+        if path.parent not in folders:
+            make_private(path.parent)
+            folders.add(path.parent)
+        if like is not None:
+            os.link(like / path.relative_to(place), path)
+            continue
         with os.fdopen(open_private(path), "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    for each in (*(path for path in place.rglob("*") if path.is_dir()), place, place.parent):
-        sync_folder(each)
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
+    if synced:
+        for each in (*(folders - {place}), place, place.parent):
+            sync_folder(each)

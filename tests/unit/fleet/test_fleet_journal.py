@@ -1,5 +1,7 @@
+import errno
 import os
 import select
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -315,6 +317,65 @@ def test_a_few_releases_are_kept(journal: ReleaseJournal) -> None:
     names = sorted(each.name.partition("-")[0] for each in (journal.directory / "releases").iterdir())
     assert ["5", "6", "7"] == names
     assert files(acme=allows("user-7")) == read(journal)
+
+
+def test_an_edit_of_a_tenant_touches_no_other_file(journal: ReleaseJournal) -> None:
+    store = Store()
+    journal.put(store.pulled(1, acme=allows("ann"), globex="", gone=""), store.fetch, MOST)
+    before = {path: path.stat() for path in (journal.policies.resolve()).rglob("*.csv") if path.parent.name == "globex"}
+
+    journal.put(store.pulled(2, acme=allows("bob"), globex="", new=""), store.fetch, MOST)
+
+    assert files(acme=allows("bob"), globex="", new="") == read(journal)
+    assert before
+    assert before == {path: path.stat() for path in before}
+
+
+def test_another_root_leaves_the_files_of_the_release_before_alone(
+    journal: ReleaseJournal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    journal.put(store.pulled(1, acme=allows("ann"), globex=""), store.fetch, MOST)
+    before, old = journal.policies.resolve(), read(journal)
+
+    monkeypatch.setattr("support.fleet.VOCABULARY", old["vocabulary.yaml"] + b"# another\n")
+    journal.put(store.pulled(2, acme=allows("bob"), globex=""), store.fetch, MOST)
+
+    assert files(acme=allows("bob"), globex="") == read(journal)
+    assert old == {
+        path.relative_to(before).as_posix(): path.read_bytes() for path in before.rglob("*") if path.is_file()
+    }
+
+
+def test_a_process_that_ends_while_it_exchanges_folders_leaves_the_release_that_was_there(
+    journal: ReleaseJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    first = store.pulled(1, acme=allows("ann"), globex="", gone="")
+    journal.put(first, store.fetch, MOST)
+    killed = [ReleaseJournal(tmp_path / f"killed-{number}") for number in range(20)]
+    copies = iter(killed)
+
+    def sync(folder: Path) -> None:
+        shutil.copytree(
+            journal.directory, next(copies).directory, symlinks=True, ignore=shutil.ignore_patterns("wanted")
+        )
+        if folder.name == "trees":
+            raise OSError(errno.EIO, "no disk")
+
+    monkeypatch.setattr("remit.fleet.journal.sync_folder", sync)
+    with pytest.raises(OSError, match="no disk"):
+        journal.put(store.pulled(2, acme=allows("bob"), globex="", new=allows("eve")), store.fetch, MOST)
+    monkeypatch.undo()
+
+    left = [each for each in killed if each.directory.exists()]
+    assert len(left) > 3
+    for each in (journal, *left):
+        if each is not journal:
+            each.begin()
+        assert first.known == each.known()
+        assert files(acme=allows("ann"), globex="", gone="") == read(each)
+        each.end()
 
 
 def test_what_an_earlier_process_left_half_written_is_removed(journal: ReleaseJournal) -> None:
