@@ -31,8 +31,8 @@ class WatchedStore(PolicyStore):
         super().__init__(url)
         self.pulled: list[Pulled] = []
 
-    def pull(self, known: Known, trust: Trust = Trust()) -> Pulled | None:  # noqa: B008 (it is immutable)
-        found = super().pull(known, trust)
+    def pull(self, known: Known, trust: Trust = Trust(), *, glance: bool = False) -> Pulled | None:  # noqa: B008 (it is immutable)
+        found = super().pull(known, trust, glance=glance)
         if found is not None:
             self.pulled.append(found)
         return found

@@ -108,6 +108,21 @@ def test_who_has_everything_pulls_nothing(store: PolicyStore) -> None:
     assert store.pull(known, Trust()) is None
 
 
+def test_a_glance_finds_what_is_new(store: PolicyStore) -> None:
+    publish(store, 0, acme=allows("ann"), globex="")
+    known = pull(store).known
+    assert store.pull(known, Trust(), glance=True) is None
+
+    with store.changing(GLOBEX) as write:
+        write.commit(BindingChange((parse_runtime_row("user:zoe", "role:viewer"),), ()), "ci")
+    granted = store.pull(known, Trust(), glance=True)
+    assert granted is not None
+    assert store.pull(granted.known, Trust(), glance=True) is None
+
+    publish(store, 1, acme=allows("ann"), globex="", new="")
+    assert store.pull(granted.known, Trust(), glance=True) == pull(store, granted.known)
+
+
 def test_an_idle_node_asks_little(store: PolicyStore) -> None:
     publish(store, 0, acme="", globex="")
     known = pull(store).known

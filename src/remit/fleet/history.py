@@ -28,6 +28,11 @@ before and after the change that the node had, for as long as the node lives."""
 # Statements that a change makes every node execute are built once.
 _newest: Final = select(releases.c.seq, releases.c.hash).order_by(releases.c.seq.desc()).limit(1).subquery()
 _NEWEST: Final = select(_newest, heads).select_from(_newest.outerjoin(heads, true()))
+_GLANCE: Final = select(
+    _newest,
+    select(func.count()).select_from(heads).scalar_subquery().label("tenants"),
+    select(func.coalesce(func.sum(heads.c.seq), 0)).scalar_subquery().label("changes"),
+)
 _RELEASE: Final = select(releases).where(releases.c.seq == bindparam("seq"))
 _later: Final = (
     select(changes, func.sum(func.length(changes.c.body)).over(order_by=changes.c.seq).label("size"))
@@ -147,6 +152,13 @@ def store_heads(connection: Connection) -> StoreHeads:
     rows = connection.execute(_NEWEST).all()
     tenants = {Tenant(tenant): Head(seq, bytes(hash_)) for *_, tenant, seq, hash_ in rows if tenant is not None}
     return StoreHeads(rows[0][0], rows[0][1], tenants) if rows else StoreHeads(0, FIRST, {})
+
+
+def seems_to_be(connection: Connection, known: Known) -> bool:
+    """Whether the store has the release that is known, and as many changes. Another history may have as many."""
+    row = connection.execute(_GLANCE).one_or_none()
+    changes_known = sum(each.head.seq for each in known.tenants.values())
+    return row is not None and tuple(row) == (known.seq, known.hash, len(known.tenants), changes_known)
 
 
 def pulled_since(connection: Connection, known: Known, trust: Trust) -> Pulled | None:

@@ -1,4 +1,7 @@
-"""The releases on a node's disk: what its processes read as their policy directory."""
+"""The releases on a node's disk: what its processes read as their policy directory.
+
+The module is long because whoever ends in the middle of a write must find it in what the next start puts back.
+"""
 
 import fcntl
 import json

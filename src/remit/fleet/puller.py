@@ -19,6 +19,8 @@ from remit.fleet.trust import Trust
 BEAT_S: Final = 5.0
 """How often a node reports what it serves, if nothing has changed."""
 _LEAST_S: Final = 0.1
+_FEW: Final = 100
+"""With more tenants, most polls only count their changes."""
 _LOADING: Final = 0.1
 """A node that does not serve its release yet looks again after this share of the time that it has not, and not before the
 least pause."""
@@ -66,7 +68,7 @@ class Puller:
         self._shares_name = False
         self._seen: NodeReport | None = None
         self._told: NodeReport | None = None
-        self._changed_s = self._next_look_s = self._next_beat_s = 0.0
+        self._changed_s = self._next_look_s = self._next_whole_s = self._next_beat_s = 0.0
 
     def first(self) -> None:
         """Pulls once, for a start. Without the store, what the journal holds may serve. Raises PolicyStoreError if it holds
@@ -121,7 +123,7 @@ class Puller:
         looks = hinted or monotonic() >= self._next_look_s
         if looks:
             self._next_look_s = self._in(self._poll_s)
-            hints.looked(news=self._pull())
+            hints.looked(news=self._pull(glance=not hinted))
         report = self._report(hints.mode)
         if report != self._seen:
             self._seen, self._changed_s = report, monotonic()
@@ -151,12 +153,15 @@ class Puller:
     def _in(pause_s: float) -> float:
         return monotonic() + pause_s * uniform(1 - _SPREAD, 1 + _SPREAD)
 
-    def _pull(self) -> bool:
-        """Returns whether there was news.
+    def _pull(self, *, glance: bool = False) -> bool:
+        """Returns whether there was news. Only a `glance` may miss another history, until the next look that is none.
 
         Raises PolicyStoreError, ForgedReleaseError or OSError; then the present release stays.
         """
-        pulled = self._store.pull(self._known, self._trust)
+        glance = glance and len(self._known.tenants) > _FEW and monotonic() < self._next_whole_s
+        if not glance:
+            self._next_whole_s = monotonic() + BEAT_S
+        pulled = self._store.pull(self._known, self._trust, glance=glance)
         if pulled is None:
             return False
         if pulled.fork:

@@ -25,19 +25,21 @@ from remit.fleet.history import (
     pulled_since,
     release_at,
     release_in,
+    seems_to_be,
 )
 from remit.fleet.node_report import KnownNode, NodeReport
 from remit.fleet.release import FIRST, FORMAT, Release, SignedRelease
 from remit.fleet.schema.migrate import require_newest, upgrade
-from remit.fleet.schema.tables import folders, nodes, releases
+from remit.fleet.schema.tables import bindings, folders, nodes, releases
 from remit.fleet.trust import Trust
 from remit.fleet.writes import (
     TenantWrite,
     append_change,
+    append_changes,
     apply_change,
     granted_rows,
     head_of,
-    lock_head,
+    heads_of,
     notify,
     store_clock,
     store_us,
@@ -46,6 +48,9 @@ from remit.policy.read.tree import Folder, Tree
 from remit.policy.revisions.archive import pack
 
 _WHAT: Final = "the policy store"
+_WITH_ROWS: Final = select(bindings.c.tenant).distinct()
+_AT_ONCE: Final = 10_000
+"""Digests in one statement: the databases limit them."""
 _EXPECTED: Final = "`sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE`"
 # Any number works if every process that publishes uses the same.
 _POSTGRESQL_LOCK: Final = 0x72656D6974707562
@@ -189,13 +194,11 @@ class PolicyStore:
         """
         wanted = dict(self.folders({release.root, *release.tenants.values()}))
         root = Folder("", folder_files("", wanted[release.root], release.root, most_bytes))
-        return Tree(
-            root,
-            {
-                tenant: Folder(tenant, folder_files(tenant, wanted[digest], digest, most_bytes))
-                for tenant, digest in sorted(release.tenants.items())
-            },
-        )
+        tenants = {
+            tenant: Folder(tenant, folder_files(tenant, wanted[digest], digest, most_bytes))
+            for tenant, digest in sorted(release.tenants.items())
+        }
+        return Tree(root, tenants)
 
     def publish(
         self, draft: Draft, after: int, key: SigningKey | None = None, review: Review = _nothing_granted
@@ -205,9 +208,11 @@ class PolicyStore:
         `review` judges the rows of run time of each such tenant. Raises PublishRefusedError if it refuses any, if the newest
         release is not `after` (0 for none), or if a live node cannot read the release.
         """
-        tree = draft.tree
-        packed = {tree.root.digest: pack(tree.root.files)}
-        packed |= {folder.digest: pack(folder.files) for folder in tree.tenants.values()}
+        tree, last = draft.tree, self.newest()
+        there = {last.release.root, *last.release.tenants.values()} if last is not None else set()
+        packed = {
+            each.digest: pack(each.files) for each in (tree.root, *tree.tenants.values()) if each.digest not in there
+        }
         with self._transaction() as connection:
             _lock(connection)
             before = newest_release(connection)
@@ -232,7 +237,10 @@ class PolicyStore:
                 origin=draft.origin,
             )
             signed = SignedRelease.of(release, key)
-            stored = set(connection.execute(select(folders.c.digest).where(folders.c.digest.in_(packed))).scalars())
+            stored: set[str] = set()
+            for start in range(0, len(packed), _AT_ONCE):
+                some = folders.c.digest.in_([*packed][start : start + _AT_ONCE])
+                stored.update(connection.execute(select(folders.c.digest).where(some)).scalars())
             new = [{"digest": digest, "content": content} for digest, content in packed.items() if digest not in stored]
             if new:
                 connection.execute(insert(folders), new)
@@ -240,8 +248,8 @@ class PolicyStore:
             connection.execute(insert(releases).values(**row, key_id=signed.key_id, signature=signed.signature))
             differing = list(_differing(newest, release, tree))
             adopted = _reviewed(connection, [tenant for tenant, *_ in differing], review)
-            for tenant, kind, members in differing:
-                append_change(connection, tenant, release.published_us, kind, draft.publisher, body_of(**members))
+            bodies = {tenant: (kind, body_of(**members)) for tenant, kind, members in differing}
+            append_changes(connection, release.published_us, draft.publisher, bodies)
             for tenant, keys in adopted.items():
                 taken = BindingChange((), keys, reason=f"release {release.seq} has these rows in its files")
                 head = append_change(
@@ -251,14 +259,15 @@ class PolicyStore:
             notify(connection)
         return signed
 
-    def pull(self, known: Known, trust: Trust = Trust()) -> Pulled | None:  # noqa: B008 (it is immutable)
-        """What is newer than `known`; None if nothing is. `trust` says which signatures it must have.
+    def pull(self, known: Known, trust: Trust = Trust(), *, glance: bool = False) -> Pulled | None:  # noqa: B008 (it is immutable)
+        """What is newer than `known`; None if nothing is. `trust` says which signatures it must have. A `glance` does not read
+        the heads of all tenants if there are as many changes as are known.
 
         If the store's history is not the one of `known`, everything is read again, and `fork` says how they differ. Raises
         ForgedReleaseError if a chain is broken or a signature is missing.
         """
         with self._statements("read") as connection:
-            return pulled_since(connection, known, trust)
+            return None if glance and seems_to_be(connection, known) else pulled_since(connection, known, trust)
 
     def bindings(self, tenant: Tenant) -> tuple[Head, list[GrantedRow]]:
         """The rows of run time of a tenant, expired ones too, and the change up to which they count."""
@@ -351,8 +360,10 @@ def _reviewed(connection: Connection, tenants: Iterable[Tenant], review: Review)
     """The rows that the files adopt, by tenant. Raises PublishRefusedError with all refusals."""
     refusals: list[str] = []
     adopted: dict[Tenant, tuple[RowKey, ...]] = {}
-    for tenant in tenants:
-        _, now = lock_head(connection, tenant)
+    names = {*tenants}
+    heads_of(connection, names, locked=True)
+    now = store_us(connection)
+    for tenant in sorted(names.intersection(connection.execute(_WITH_ROWS).scalars())):
         rows = [each for each in granted_rows(connection, tenant) if each.row.counts(now)]
         if rows:
             reviewed = review(tenant, rows)

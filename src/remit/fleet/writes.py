@@ -1,6 +1,6 @@
 """Changes of a policy store, each within a transaction of the caller."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import (
@@ -26,6 +26,8 @@ from remit.fleet.bindings import BindingChange, GrantedRow, RowKey, columns_of, 
 from remit.fleet.change import ChangeKind, PolicyChange, genesis, linked
 from remit.fleet.schema.tables import bindings, changes, has_end, heads, is_named
 
+_HEADS: Final = 10_000
+"""Tenants in one statement: the databases limit them."""
 CHANNEL: Final = "remit_policy"
 """PostgreSQL tells listeners on this channel that something may be new. The text of a notification means nothing."""
 
@@ -126,6 +128,38 @@ def append_change(  # noqa: PLR0917 (the columns of a change)
     if not connection.execute(_MOVE, moved).rowcount:
         connection.execute(insert(heads).values(tenant=tenant, seq=change.seq, hash=change.hash))
     return change.head
+
+
+def append_changes(
+    connection: Connection, time_us: int, caller: str, kinds_and_bodies: Mapping[Tenant, tuple[str, str]]
+) -> None:
+    """Adds a change without a signature to the chain of each of these tenants, whose rows in `heads` are locked until the end
+    of the transaction."""
+    before = heads_of(connection, kinds_and_bodies)
+    made = [
+        linked(before.get(tenant, genesis(tenant)), tenant, time_us, kind, caller, body)
+        for tenant, (kind, body) in kinds_and_bodies.items()
+    ]
+    moved = [
+        {"its_tenant": each.tenant, "its_seq": each.seq, "its_hash": each.hash}
+        for each in made
+        if each.tenant in before
+    ]
+    new = [{"tenant": each.tenant, "seq": each.seq, "hash": each.hash} for each in made if each.tenant not in before]
+    for statement, rows in ((_ADD, [each._asdict() for each in made]), (_MOVE, moved), (insert(heads), new)):
+        if rows:
+            connection.execute(statement, rows)
+
+
+def heads_of(connection: Connection, tenants: Iterable[Tenant], *, locked: bool = False) -> dict[Tenant, Head]:
+    """The heads of those of these tenants that have one."""
+    found: dict[Tenant, Head] = {}
+    names = sorted(tenants)
+    for start in range(0, len(names), _HEADS):
+        wanted = select(heads).where(heads.c.tenant.in_(names[start : start + _HEADS])).order_by(heads.c.tenant)
+        rows = connection.execute(wanted.with_for_update() if locked else wanted)
+        found |= {Tenant(row.tenant): Head(row.seq, bytes(row.hash)) for row in rows}
+    return found
 
 
 def apply_change(connection: Connection, tenant: Tenant, change: BindingChange, seq: int) -> None:

@@ -5,7 +5,7 @@ The module is long because the order in which components start and stop is in on
 
 import json
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -28,12 +28,13 @@ from remit.audit.store.shards import ShardedStore, migrate
 from remit.audit.store.store import AuditStore
 from remit.clock import now_us
 from remit.core.addresses import is_loopback, split_address
-from remit.core.names import CALLERS
+from remit.core.names import CALLERS, Tenant
 from remit.files import secret_problem
+from remit.fleet.current_release import CurrentRelease
 from remit.fleet.errors import PolicyStoreError
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.store import PolicyStore
-from remit.policy.live import LivePolicies
+from remit.policy.live import LivePolicies, TenantPolicy
 from remit.policy.revisions.store import open_to_others
 from remit.service.bindings.imports import STATEMENT_S
 from remit.service.bindings.services import BindingServices
@@ -68,6 +69,8 @@ from remit.service.workers.messages import WorkerReport
 from remit.service.workers.orphans import left_stores, refuse_left_spools
 from remit.service.workers.process_settings import ProcessSettings
 
+_OUTCOMES: Final = 100
+"""Records of a start that one transaction writes, with the archives of their files."""
 _SPACE_EVERY_S: Final = 10.0
 # The time to send the last records to a collector at the stop. The store has these records anyway.
 _LAST_RECORDS_S: Final = 3.0
@@ -128,6 +131,7 @@ class ServerNode:
         self.identities: LiveIdentities
         self.tokens: LiveTokens
         self.checkpointer: Checkpointer | None = None
+        self._behind = _Behind(None, {}, ())
         self._stopping = threading.Event()
         self._stop = ExitStack()
         self._drained = Drained(0, 0)
@@ -209,12 +213,19 @@ class ServerNode:
 
         Raises JournalUnavailable if the record or the files are not on disk.
         """
-        time_us, (record_id,) = self.point.ids.stamp(1)
-        text = json.dumps(detail or {}, sort_keys=True)
-        node = self.settings.node + READS if kind in BY_CALLERS else self.settings.node
-        record = LifecycleRecord(record_id, time_us, node, kind, tenant, revision, text)
-        archives = [ArchivedRevision(tenant, revision, time_us, archive)] if archive else []
-        self.journal.lifecycle(record, timeout_s, archives)
+        self._remember([Outcome(kind, tenant, revision, detail or {}, archive)], timeout_s)
+
+    def _remember(self, outcomes: Sequence[Outcome], timeout_s: float | None = None) -> None:
+        """The same for several, in one transaction."""
+        time_us, ids = self.point.ids.stamp(len(outcomes))
+        records, archives = [], []
+        for record_id, (kind, tenant, revision, detail, archive) in zip(ids, outcomes, strict=True):
+            text = json.dumps(detail, sort_keys=True)
+            node = self.settings.node + READS if kind in BY_CALLERS else self.settings.node
+            records.append(LifecycleRecord(record_id, time_us, node, kind, tenant, revision, text))
+            if archive:
+                archives.append(ArchivedRevision(tenant, revision, time_us, archive))
+        self.journal.lifecycle(records, timeout_s, archives)
 
     def report(self) -> WorkerReport:
         stats = self.journal.stats()
@@ -236,9 +247,13 @@ class ServerNode:
         if self.release_journal is None:
             return ()
         try:
-            return behind(self.release_journal.current(), self.live)
+            current = self.release_journal.current()
         except PolicyStoreError as error:
             return (str(error),)
+        tenants = self.live.tenants
+        if current is not self._behind.release or tenants is not self._behind.tenants:
+            self._behind = _Behind(current, tenants, behind(current, tenants))
+        return self._behind.texts
 
     @property
     def healthy(self) -> bool:
@@ -285,14 +300,14 @@ class ServerNode:
         self.reloader.begin(lambda outcome: self.remember(*outcome))
         stop.callback(self.reloader.stop)
 
-    def _record_start(self, key: SigningKey | None, outcomes: Iterable[Outcome]) -> None:
+    def _record_start(self, key: SigningKey | None, outcomes: Sequence[Outcome]) -> None:
         try:
             self.remember("SERVER_STARTED", detail={"version": VERSION, "tree_revision": self.live.tree_revision})
             in_use = key_in_use(key)
             if self._recorded_key() != in_use["key_id"]:
                 self.remember(KEY_IN_USE, detail=in_use)
-            for outcome in outcomes:
-                self.remember(*outcome)
+            for start in range(0, len(outcomes), _OUTCOMES):
+                self._remember(outcomes[start : start + _OUTCOMES])
         except JournalUnavailable as error:
             raise StartupError(str(error)) from error
 
@@ -331,6 +346,14 @@ class ServerNode:
                 _log.warning("low space for the audit store", free_bytes=free, store_bytes=self.space.taken())
             if self._stopping.wait(_SPACE_EVERY_S):
                 return
+
+
+class _Behind(NamedTuple):
+    """What `behind` found, and of which release and tenants."""
+
+    release: CurrentRelease | None
+    tenants: Mapping[Tenant, TenantPolicy]
+    texts: tuple[str, ...]
 
 
 class _Audit(NamedTuple):

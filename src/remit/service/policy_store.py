@@ -1,11 +1,11 @@
 """The policy store of a node: its puller, and what all processes of the node know of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Self
 
 from remit.audit.errors import AuditStoreError
-from remit.core.names import CALLERS
+from remit.core.names import CALLERS, Tenant
 from remit.fleet.change import position_of
 from remit.fleet.current_release import CurrentRelease
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError
@@ -13,7 +13,7 @@ from remit.fleet.journal import ReleaseJournal
 from remit.fleet.node_report import LIVE_S
 from remit.fleet.puller import Puller
 from remit.fleet.store import PolicyStore
-from remit.policy.live import LivePolicies
+from remit.policy.live import TenantPolicy
 from remit.service.directory.publisher import DirectoryPublisher
 from remit.service.errors import StartupError
 from remit.service.known_stores import refuse_unmigrated
@@ -92,12 +92,20 @@ class PolicyPuller:
         self._stop.close()
 
 
-def behind(release: CurrentRelease | None, live: LivePolicies) -> tuple[str, ...]:
+def behind(release: CurrentRelease | None, tenants: Mapping[Tenant, TenantPolicy]) -> tuple[str, ...]:
     """The tenants that are not at the position that the release has for them, and what they serve instead."""
     if release is None:
         return ()
-    tenants, found = live.tenants, []
-    for tenant in sorted(release.tenants.keys() | tenants.keys()):
+    # The texts are made only for the few that differ: there may be thousands of tenants.
+    others = [
+        tenant
+        for tenant in release.tenants.keys() | tenants.keys()
+        if not ((known := release.tenants.get(tenant)) and known.revision and (policy := tenants.get(tenant)))
+        or policy.snapshot is None
+        or policy.snapshot.position != position_of(tenant, known.head)
+    ]
+    found = []
+    for tenant in sorted(others):
         known, policy = release.tenants.get(tenant), tenants.get(tenant)
         # A tenant that was removed has a position, and no files.
         wanted = str(position_of(tenant, known.head)) if known is not None and known.revision else ""

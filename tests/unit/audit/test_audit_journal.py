@@ -275,14 +275,14 @@ def test_failing_store_refuses_waiting_calls_at_once(path: Path, delivery: str) 
         store.migrate()
         journal = Journal(store, delivery=delivery, probe_s=3_600)  # type: ignore[arg-type]
         with locked(path), pytest.raises(JournalUnavailable, match="locked"):
-            journal.lifecycle(happened())
+            journal.lifecycle([happened()])
         for _ in range(100):
             with pytest.raises(JournalUnavailable, match="locked"):
-                journal.lifecycle(happened())
+                journal.lifecycle([happened()])
         assert 1 == store.appends
         journal.writer.retry()
         until(lambda: journal.healthy)
-        journal.lifecycle(record := happened())
+        journal.lifecycle([record := happened()])
         assert [record] == store.lifecycle()
         journal.close()
 
@@ -308,7 +308,7 @@ def test_full_queue_refuses_callers_at_once_while_the_store_fails(hasty: AuditSt
         journal.offer([decision()])
         until(lambda: not journal.healthy)
         with pytest.raises(JournalUnavailable, match="locked"):
-            journal.lifecycle(happened())
+            journal.lifecycle([happened()])
     journal.close()
 
 
@@ -448,7 +448,7 @@ def test_unconfirmed_commit_is_neither_written_twice_nor_reported_as_lost(path: 
 def test_a_lifecycle_record_is_on_disk_when_the_call_returns(store: AuditStore, delivery: str) -> None:
     journal = Journal(store, delivery=delivery)  # type: ignore[arg-type]
     event = happened()
-    journal.lifecycle(event)
+    journal.lifecycle([event])
     assert [event] == store.lifecycle()
     journal.close()
 
@@ -458,7 +458,7 @@ def test_a_lifecycle_record_fails_where_accepted_decisions_wait(hasty: AuditStor
     with locked(path):
         journal.offer([record := decision()])
         with pytest.raises(JournalUnavailable, match="locked"):
-            journal.lifecycle(happened())
+            journal.lifecycle([happened()])
     until(lambda: journal.stats().queued == 0)
     assert [record] == stored(hasty)
     assert hasty.lifecycle() == []
@@ -476,7 +476,7 @@ def test_close_writes_queued_records_and_refuses_new_ones(store: AuditStore, pat
         with pytest.raises(JournalUnavailable, match="closed"):
             journal.offer([decision()])
         with pytest.raises(JournalUnavailable, match="closed"):
-            journal.lifecycle(happened())
+            journal.lifecycle([happened()])
         release()
         assert Drained(200, 0) == closing.result(DEADLINE_S)
     assert records == stored(store)
@@ -596,7 +596,7 @@ def test_hook_gets_every_row_and_its_seconds(store: AuditStore) -> None:
 
     journal = Journal(store, on_commit=hook)
     journal.offer([decision(), decision()])
-    journal.lifecycle(happened())
+    journal.lifecycle([happened()])
     journal.close()
     assert [rows for rows, _ in heard] == [2, 1]
     assert all(seconds > 0 for _, seconds in heard)

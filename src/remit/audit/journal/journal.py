@@ -87,11 +87,14 @@ class Journal:
         return True
 
     def lifecycle(
-        self, record: LifecycleRecord, timeout_s: float | None = None, revisions: Sequence[ArchivedRevision] = ()
+        self,
+        records: Sequence[LifecycleRecord],
+        timeout_s: float | None = None,
+        revisions: Sequence[ArchivedRevision] = (),
     ) -> None:
-        """Returns when the record, and the files of revisions, are on disk, whatever the delivery mode. Raises
+        """Returns when the records, and the files of revisions, are on disk, whatever the delivery mode. Raises
         JournalUnavailable."""
-        self._submit(PendingWrite(EMPTY_BATCH, (record,), awaited=True, revisions=revisions), timeout_s)
+        self._submit(PendingWrite(EMPTY_BATCH, tuple(records), awaited=True, revisions=revisions), timeout_s)
 
     def check(self) -> None:
         """Checks that the store is still the same one, without a record to write. Thread-safe."""

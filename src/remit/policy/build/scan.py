@@ -22,6 +22,9 @@ from remit.policy.revisions.archive import Archive
 from remit.policy.revisions.load import load_revision
 from remit.policy.revisions.store import RevisionStore
 
+_SLICE_READS: Final = 4
+"""A slice is longer by so many times the time to read the files."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
@@ -59,7 +62,8 @@ class ScanRequest:
     within_s: float = math.inf
     """Processor time that one tenant may take, in seconds. Past it the build process aborts the scan."""
     slice_s: float = math.inf
-    """After so many seconds of loading the scan stops, to start again: there may be newer files by then."""
+    """After so many seconds of loading, and some more if there is much to read, the scan stops, to start again: there may be
+    newer files by then."""
     settle_s: float = 0.0
     """Folders that changed less than so many seconds ago wait for the next scan."""
 
@@ -142,6 +146,7 @@ def run(order: ScanRequest | RestoreRequest) -> Iterator[ScanResult]:
 
 
 def _scan(order: ScanRequest) -> Iterator[ScanResult]:
+    began = time.monotonic()
     tree, unsettled = read_settled(order.directory, order.limits, order.only, order.settle_s)
     tree_revision = tree.tree_revision
     diagnostics: tuple[Diagnostic, ...] = ()
@@ -163,7 +168,8 @@ def _scan(order: ScanRequest) -> Iterator[ScanResult]:
     if deferred := frozenset(begun.tenant for begun in new if begun.tenant in order.apart):
         yield Deferred(deferred)
     checkout: Checkout | None = None
-    ends_at = time.monotonic() + order.slice_s
+    # To read many tenants takes long: at most a fifth of the time is for that.
+    ends_at = time.monotonic() + order.slice_s + _SLICE_READS * (time.monotonic() - began)
     for number, begun in enumerate(begun for begun in new if begun.tenant not in deferred):
         if number == 0:
             checkout = Checkout.of(order.directory)

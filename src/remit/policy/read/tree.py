@@ -62,14 +62,16 @@ class Folder:
     name: str
     files: dict[str, bytes] = field(default_factory=dict)
     report: Diagnostics = field(default_factory=Diagnostics)
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     def get(self, file: str) -> bytes | None:
         return self.files.get(f"{self.name}/{file}" if self.name else file)
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the files of this folder alone."""
-        return _digest(self.files)
+        """SHA-256 over the files of this folder alone. No file may change after the first call."""
+        self._digest = self._digest or _digest(self.files)
+        return self._digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +109,27 @@ def read_settled(
     Raises UnsettledError if what all tenants share kept changing, and what `read_tree` raises.
     """
     pause_s = _FIRST_PAUSE_S
-    first = before = stamp(directory)
+    first = before = stamp(directory, only=only)
     for _ in range(_READINGS):
         tree: Tree | None = None
         try:
             tree = read_tree(directory, limits, only)
         except OSError:
-            if before == stamp(directory):
+            if before == stamp(directory, only=only):
                 raise
-        after = stamp(directory)
-        if tree is not None and not _changed(before, after):
+        after = stamp(directory, only=only)
+        if tree is not None and not changed_folders(before, after):
             return tree, _young(directory, after, settle_s)
         time.sleep(pause_s)
         pause_s *= 1.5
         before = after
-    changed = _changed(first, after)
+    changed = changed_folders(first, after)
     if tree is None or SHARED in changed:
         raise UnsettledError(f"policy directory `{directory}` changed each of {_READINGS} times that it was read")
     return tree, changed | _young(directory, after, settle_s)
 
 
-def _changed(before: Stamp, after: Stamp) -> frozenset[str]:
+def changed_folders(before: Stamp, after: Stamp) -> frozenset[str]:
     """The names of folders that differ, and of folders that may differ because of them."""
     if before is None or after is None:
         return frozenset() if before is after else frozenset({SHARED})
@@ -142,18 +144,25 @@ def _changed(before: Stamp, after: Stamp) -> frozenset[str]:
 def _young(directory: Path, found: Stamp, settle_s: float) -> frozenset[str]:
     if not settle_s or found is None:
         return frozenset()
-    now_ns = time.time_ns()
-    since_ns = now_ns - round(settle_s * 1e9)
-    # Ignore times in the future: with a clock ahead of ours, nothing would ever count as settled.
-    young = {name for name, entries in found.items() if any(since_ns < int(each[-1]) <= now_ns for each in entries)}
+    young = young_folders(found, settle_s)
     if SHARED in young:
         raise UnsettledError(f"policy directory `{directory}` has not rested for {settle_s:g} s")
-    return frozenset(young)
+    return young
 
 
-def stamp(directory: Path, pacing: Pacing = unpaced) -> Stamp:
-    """Place, size and times of all entries below the directory; equal if nothing changed. None if there is no
-    directory.
+def young_folders(found: Stamp, within_s: float) -> frozenset[str]:
+    """The names of folders in which something changed less than so many seconds ago."""
+    now_ns = time.time_ns()
+    since_ns = now_ns - round(within_s * 1e9)
+    # Ignore times in the future: with a clock ahead of ours, nothing would ever count as settled.
+    return frozenset(
+        name for name, entries in (found or {}).items() if any(since_ns < int(each[-1]) <= now_ns for each in entries)
+    )
+
+
+def stamp(directory: Path, pacing: Pacing = unpaced, only: Tenant | None = None) -> Stamp:
+    """Place, size and times of all entries below the directory, or of those that are no other tenant's than `only`; equal if
+    nothing changed. None if there is no directory.
 
     Raises OSError if the system lacks the resources to read.
     """
@@ -162,12 +171,12 @@ def stamp(directory: Path, pacing: Pacing = unpaced) -> Stamp:
     except (OSError, RuntimeError):
         return None
     found: dict[str, set[tuple[str | int, ...]]] = {SHARED: {(top, stat.S_IFDIR, 0)}}
-    for whose, entry in pacing(_entries(top)):
+    for whose, entry in pacing(_entries(top, only)):
         found.setdefault(whose, set()).add(_seen(entry))
     return {name: frozenset(entries) for name, entries in found.items()}
 
 
-def directories(top: str) -> Iterator[tuple[str, str]]:
+def directories(top: str, only: Tenant | None = None) -> Iterator[tuple[str, str]]:
     """The directories whose entries count, with their tenant or SHARED: the top, tenants' folders and their tests.
     Outside tenants' folders all directories count, because links may lead there. Follows no link except one to tests.
 
@@ -178,6 +187,8 @@ def directories(top: str) -> Iterator[tuple[str, str]]:
         if not entry.is_dir(follow_symlinks=False):
             continue
         if is_tenant(entry.name):
+            if only not in {None, entry.name}:
+                continue
             yield entry.name, entry.path
             yield from ((entry.name, each.path) for each in _scanned(entry.path, _ENTRIES) if _is_tests(each))
         else:
@@ -219,12 +230,14 @@ def _seen(entry: os.DirEntry[str]) -> tuple[str | int, ...]:
     return (entry.path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, *target, seen.st_ctime_ns)
 
 
-def _entries(top: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _entries(top: str, only: Tenant | None) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """The entries of the directories that count, with their tenant or SHARED."""
-    for whose, folder in directories(top):
+    for whose, folder in directories(top, only):
         for entry in _scanned(folder, _ENTRIES if whose else None):
             # A tenant's folder itself belongs to the tenant.
-            yield entry.name if folder == top and is_tenant(entry.name) else whose, entry
+            owner = entry.name if folder == top and is_tenant(entry.name) else whose
+            if only is None or owner in {SHARED, only}:
+                yield owner, entry
 
 
 def _refuse_lack(error: OSError) -> None:

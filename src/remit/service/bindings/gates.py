@@ -168,7 +168,7 @@ class _CaseCache:
 
     def _read(self, tenant: Tenant) -> tuple[Case, ...]:
         try:
-            tree = read_tree(self._journal.policies, self._limits)
+            tree = read_tree(self._journal.policies, self._limits, tenant)
             _, cases = read_cases(tree, tenant, load_root(tree, self._limits), self._limits)
         except (OSError, PolicyError, KeyError) as error:
             raise NoBindingsError(f"the tests of tenant `{tenant}` cannot be read: {error}") from error

@@ -1,4 +1,7 @@
-"""Publishes each good state of a policy directory to the policy store of its machine."""
+"""Publishes each good state of a policy directory to the policy store of its machine.
+
+The module is long because reading, loading and publishing share what is known of each folder.
+"""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
@@ -24,13 +27,32 @@ from remit.policy.build.throttle import throttled
 from remit.policy.build.watch import changes
 from remit.policy.lint.finding import LintSeverity
 from remit.policy.read.git import commit_of
-from remit.policy.read.tree import VOCABULARY, Folder, Tree, UnsettledError, read_settled
+from remit.policy.read.tree import (
+    SHARED,
+    VOCABULARY,
+    Folder,
+    Stamp,
+    Tree,
+    UnsettledError,
+    changed_folders,
+    read_settled,
+    stamp,
+    young_folders,
+)
+from remit.policy.revisions.archive import RevisionNotLoadableError
+from remit.policy.revisions.load import load_revision
 from remit.process.errors import ChildEndedError
 from remit.service.directory.source_state import WELL, RefusedFiles, SourceState
 from remit.service.settings import Settings
 
 _AGAIN_S: Final = 1.0
 _FIRST_READINGS: Final = 10
+_FEW: Final = 16
+"""Changed folders that are read one by one. To read all of them also finds changes that no other way finds."""
+_SMALL_BYTES: Final = 100_000
+"""Of a tenant's files that are loaded in some milliseconds: so long, nobody else writes to the policy store."""
+_TICK_S: Final = 1.0
+"""A folder that changed so lately may change once more within the same time of its file system."""
 _NOTHING: Final = Tree(Folder(""), {})
 
 _log = structlog.get_logger("remit")
@@ -78,6 +100,11 @@ class DirectoryPublisher:
         self._takes_over = False
         """Whether the newest release is not one of this server."""
         self._state: SourceState | None = None
+        self._seen: Stamp = None
+        """The directory as it was read last, without the folders that must be read again; None to read all of them."""
+        self._root: RootRead | None = None
+        self._tree = _NOTHING
+        """The files of the directory that were read last."""
         self._stopping = Event()
         self._thread: Thread | None = None
 
@@ -86,7 +113,7 @@ class DirectoryPublisher:
         serve, or with `strict` if not all of the directory can."""
         self._take_up(self._store.newest())
         for _ in range(_FIRST_READINGS):
-            if self._step() or self._stopping.wait(self._settings.settle_s):
+            if self.step() or self._stopping.wait(self._settings.settle_s):
                 break
         state = self._state or WELL
         texts = [str(each) for each in (*state.wrong, *(one for each in state.tenants.values() for one in each[1]))]
@@ -111,10 +138,10 @@ class DirectoryPublisher:
     def _follow(self) -> None:
         settings = self._settings
         for _ in changes(self._directory, settings.settle_s, settings.watch_every_s, self._stopping):
-            while not self._stopping.is_set() and not self._step():
+            while not self._stopping.is_set() and not self.step():
                 self._stopping.wait(_AGAIN_S)
 
-    def _step(self) -> bool:
+    def step(self) -> bool:
         """Takes the directory as it is; False if that must be tried again."""
         try:
             while True:
@@ -148,10 +175,10 @@ class DirectoryPublisher:
         newest = self._store.newest()
         if newest is not None and newest.release.seq != self._seq:
             self._take_up(newest)
-        if not self._takes_over and self._is_released():
+        if not (self._takes_over or self._checked) and self._is_released():
             return WELL, True
-        root = self._scanned()
-        tree, unsettled = read_settled(self._directory, self._settings.limits)
+        root, unsettled = self._read()
+        tree = self._tree
         wrong = list(root.diagnostics)
         if not (wrong or root.tenants) and self._released.tenants:
             # A volume that is not mounted looks like this; no edit removes all tenants.
@@ -173,6 +200,33 @@ class DirectoryPublisher:
             candidate = Tree(Folder("", dict(root.root)), dict(sorted(folders.items())))
             later |= self._publish(candidate, wrong, refused)
         return SourceState(tuple(wrong), refused), not later
+
+    def _read(self) -> tuple[RootRead, frozenset[str]]:
+        """Reads and loads the folders that have changed since the last time: if they are few, no other. Returns the root, and
+        the names of folders that kept changing."""
+        limits, before, seen = self._settings.limits, self._seen, stamp(self._directory)
+        self._seen, recent = None, young_folders(seen, _TICK_S)
+        changed = changed_folders(before, seen)
+        if self._root is not None:
+            changed |= self._root.tenants - self._checked.keys()
+        unsettled: frozenset[str] = frozenset()
+        if before is None or self._root is None or SHARED in changed or len(changed) > _FEW:
+            root = self._scanned()
+            self._tree, unsettled = read_settled(self._directory, limits)
+        else:
+            root = self._root
+            for tenant in map(Tenant, sorted(changed)):
+                root = self._scanned(tenant)
+                tree, unfinished = read_settled(self._directory, limits, tenant)
+                # Of the others only the names were read.
+                here = {**self._tree.tenants, tenant: tree.tenants.get(tenant)}
+                self._tree = Tree(tree.root, {name: it for name in tree.tenants if (it := here.get(name)) is not None})
+                unsettled |= unfinished & {tenant}
+        self._root = root
+        if seen is not None and SHARED not in recent:
+            again = recent | unsettled
+            self._seen = {**seen, **dict.fromkeys(again, frozenset())}
+        return root, unsettled
 
     def _loaded(self, root: RootRead, tree: Tree) -> tuple[dict[Tenant, Folder], set[Tenant]]:
         """The folders whose present files load, and the tenants whose files have changed since they were loaded."""
@@ -210,6 +264,7 @@ class DirectoryPublisher:
         self._released, self._seq, self._takes_over = files, release.seq, not mine
         # What was checked is judged against what serves.
         self._checked.clear()
+        self._seen = None
 
     def _has(self, files: Tree) -> bool:
         """Whether the directory has these files, and nothing that is no policy."""
@@ -227,17 +282,21 @@ class DirectoryPublisher:
             self._checked[tenant] = _Checked(signature_of(revision, folder), folder.digest, revision)
         return True
 
-    def _scanned(self) -> RootRead:
-        """Loads what has changed since the last scan."""
-        known = {tenant: self._fingerprint(tenant) for tenant in self._checked.keys() | self._released.tenants.keys()}
+    def _scanned(self, only: Tenant | None = None) -> RootRead:
+        """Loads what has changed since the last scan, of all tenants or only of this one."""
+        known = {
+            tenant: self._fingerprint(tenant)
+            for tenant in (self._checked.keys() | self._released.tenants.keys() if only is None else [only])
+        }
         order = ScanRequest(
             self._directory,
             self._settings.limits,
             None,
             self._released.root.files,
             known,
-            self._without_rows(),
+            self._without_rows(only),
             None if self._settings.policy_lint == "off" else LintSeverity(self._settings.policy_lint),
+            only,
         )
         root, begun = None, None
         try:
@@ -273,10 +332,10 @@ class DirectoryPublisher:
         signature = checked.signature if checked is not None else ""
         return Fingerprint(signature, released.digest if released is not None else "")
 
-    def _without_rows(self) -> frozenset[Tenant]:
+    def _without_rows(self, only: Tenant | None) -> frozenset[Tenant]:
         current = self._journal.current()
         tenants = current.tenants if current is not None else {}
-        listed = {Tenant(each.name) for each in self._directory.iterdir() if is_tenant(each.name)}
+        listed = {only} if only else {Tenant(each.name) for each in self._directory.iterdir() if is_tenant(each.name)}
         without = {each for each in listed if each not in tenants or not tenants[each].bindings.seq}
         return frozenset(without - self._with_rows)
 
@@ -314,7 +373,9 @@ class DirectoryPublisher:
                 candidate = replace(candidate, tenants=dict(sorted({**candidate.tenants, **kept}.items())))
             else:
                 self._released, self._seq, self._takes_over = candidate, signed.release.seq, False
-                self._checked = {tenant: replace(each, snapshot=None) for tenant, each in self._checked.items()}
+                for tenant, each in self._checked.items():
+                    if each.snapshot is not None:
+                        self._checked[tenant] = replace(each, snapshot=None)
                 self._journal.ask_for_news()
                 _log.info("policy directory published", release=self._seq, commit=draft.commit)
         return later
@@ -326,6 +387,10 @@ class DirectoryPublisher:
             checked = self._checked.get(tenant)
             if checked is None or checked.snapshot is None:
                 self._with_rows.add(tenant)
+                if sum(map(len, candidate.tenants[tenant].files.values())) <= _SMALL_BYTES:
+                    # Else an edit of the root would never be published while somebody grants in one tenant after another.
+                    with suppress(RevisionNotLoadableError):
+                        return load_revision(candidate, tenant, self._settings.limits, tested=False).snapshot
                 self._checked.pop(tenant, None)
                 raise _LoadAgainError
             return checked.snapshot

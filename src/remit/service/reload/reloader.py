@@ -37,7 +37,7 @@ from remit.policy.build.throttle import throttled
 from remit.policy.build.watch import changes
 from remit.policy.lint.finding import LintSeverity
 from remit.policy.live import LivePolicies
-from remit.policy.read.tree import Stamp, UnsettledError, stamp
+from remit.policy.read.tree import SHARED, Stamp, UnsettledError, stamp
 from remit.policy.revisions.store import RevisionStore
 from remit.process.errors import ChildEndedError
 from remit.service.directory.source_state import SourceState
@@ -51,6 +51,8 @@ from remit.service.reload.tenants import Outcome
 from remit.service.settings import Settings
 
 _AGAIN_S: Final = 1.0
+_FEW: Final = 16
+"""Tenants that are loaded one by one after an edit, without a look at the others."""
 _PIN_SETTLE_S: Final = 0.05
 _LOOK_S: Final = 0.5
 """A row of run time that was granted meanwhile may end as soon as this."""
@@ -263,13 +265,45 @@ class Reloader:
         seen = self._seen()
         if seen is not None and seen == self._stamp:
             return _After.NOTHING
+        edited = self._edited() if self._stamp is not None else None
         self._stamp = None
-        with self._swap.changing():
-            order = replace(self._order(), within_s=QUICK_S, slice_s=_SLICE_S, settle_s=settle_s)
-        after = self._taken(self._lane, order)
+        if edited is not None:
+            after = max((self._load_edited(each) for each in edited), default=_After.NOTHING)
+        else:
+            with self._swap.changing():
+                order = replace(self._order(), within_s=QUICK_S, slice_s=_SLICE_S, settle_s=settle_s)
+            after = self._taken(self._lane, order)
         if after is _After.NOTHING:
             self._stamp = seen
         return after
+
+    def _released(self) -> set[Tenant]:
+        """The tenants of the current release. A folder that is about to be exchanged is not there for a moment."""
+        current = self._journal.current() if self._journal is not None else None
+        return {each for each, it in current.tenants.items() if it.revision} if current is not None else set()
+
+    def _edited(self) -> list[Tenant] | None:
+        """The tenants whose files are other ones in the current release, if they are few and nothing else has changed; else
+        None."""
+        if self._journal is None:
+            return None
+        with self._swap.changing():
+            current, files = self._journal.current(), self._swap.tenants.files
+            wrong = self._swap.tenants.wrong
+        released = (
+            {each: it.revision for each, it in current.tenants.items() if it.revision} if current is not None else {}
+        )
+        if wrong or released.keys() != files.keys() or not all(each.known.signature for each in files.values()):
+            return None
+        edited = [tenant for tenant, revision in released.items() if files[tenant].revision != revision]
+        # Other root files are an edit of all tenants.
+        return edited if len(edited) <= _FEW and len(edited) < len(files) else None
+
+    def _load_edited(self, tenant: Tenant) -> _After:
+        if tenant in self._slow.apart()[0]:
+            self._slow.add(tenant)
+            return _After.NOTHING
+        return self._load_alone(self._lane, tenant, within_s=QUICK_S)
 
     def _read_release(self) -> None:
         """Finds out which positions the revisions of the newest release have."""
@@ -303,6 +337,9 @@ class Reloader:
                     self._switched.set()
 
     def _seen(self) -> Stamp:
+        if self._journal is not None:
+            # Nobody edits the files of a release.
+            return {SHARED: frozenset({(str(self._journal.target),)})}
         try:
             return stamp(self._directory, self._pacing)
         except OSError:
@@ -353,7 +390,7 @@ class Reloader:
             self._settings.limits,
             self._revisions,
             self._root,
-            {tenant: files.known for tenant, files in tenants.items()},
+            {tenant: files.known for tenant, files in tenants.items() if only in {None, tenant}},
             frozenset(tenant for tenant, files in tenants.items() if files.pin is not None),
             None if self._settings.policy_lint == "off" else LintSeverity(self._settings.policy_lint),
             only,
@@ -444,7 +481,7 @@ class Reloader:
         swap.apply(swap.tenants.root_checked(wrong, result.tree_revision))
         swap.tenants = swap.tenants.folders_listed(result.tenants)
         # While the root does not load, a missing folder may be about to appear.
-        here = result.tenants | swap.tenants.source.tenants.keys()
+        here = result.tenants | swap.tenants.source.tenants.keys() | self._released()
         for tenant in () if wrong else swap.tenants.files.keys() - here:
             swap.apply(swap.tenants.folder_removed(tenant))
             if tenant not in swap.tenants.files:

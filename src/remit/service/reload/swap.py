@@ -121,12 +121,17 @@ class PolicySwap:
             text, seq, hash_ = release.fork
             detail = {"fork": text, "release": seq, "hash": hash_}
             self.record(Outcome("POLICY_FORK", "", "", detail))
+        before = self._release.tenants if self._release is not None else {}
+        moved = {tenant for tenant, position in release.tenants.items() if before.get(tenant) != position}
         changed: set[Tenant] = set()
         if self._overlays is not None:
-            changed = self._overlays.read(release)
+            changed = self._overlays.read(release, moved)
         self._release, self._positions = release, release.positions
         self.live.passed = release.passed
-        for tenant, policy in self.live.tenants.items():
+        for tenant in moved | changed | self._waiting:
+            policy = self.live.get(tenant)
+            if policy is None:
+                continue
             if tenant in changed or tenant in self._waiting:
                 self._put(tenant)
             elif self._placed(tenant, policy.snapshot) is not policy.snapshot:
