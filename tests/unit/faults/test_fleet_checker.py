@@ -124,6 +124,11 @@ ROWS = changed(
     granting(4, RowGrant("user:bob", "group:suspended")),
     granting(5, revoked=("user:ann",), ended=("user:cid",), at_s=6.0),
 )
+LOADING = StoreLog(
+    [*ROWS.releases, LoggedRelease(3, "change a3", "root", {ACME: "a3"})],
+    [*ROWS.changes, LoggedPosition(position(6), 3, "rev-3")],
+)
+"""The same, and newer files after them."""
 
 
 def sent(
@@ -219,6 +224,12 @@ RIGHT = {
     "a lost change of rows that nobody saw": history(
         sent(3, 1.0, ANN, request="grant-3"), logs=(changed(granting(3, ANN)), log("a", "a"))
     ),
+    "what was taken away counts while newer files load": history(
+        seen(1.0, 3, 2, "user:ann", allowed=False, rows=5),
+        seen(1.0, 3, 2, "user:bob", allowed=False, rows=4),
+        seen(1.0, 3, 1, "user:cid", allowed=True, rows=5),
+        logs=(LOADING,),
+    ),
     "an old allow by a row within the bound": history(
         sent(5, 6.0, revoked=("user:ann",)), seen(7.9, 4, 2, "user:ann", allowed=True), logs=(ROWS,)
     ),
@@ -298,6 +309,10 @@ WRONG = {
         ),
         history(seen(7.0, 5, 1, "user:ann", allowed=True), logs=(ROWS,)),
         history(seen(1.0, 4, 3, "user:bob", allowed=True), logs=(ROWS,)),
+        # Bob was not suspended yet; nobody gave eve anything; there are no newer files to load.
+        history(seen(1.0, 3, 2, "user:bob", allowed=False, rows=3), logs=(changed(*ROWS.changes[2:3]),)),
+        history(seen(1.0, 3, 1, "user:eve", allowed=True, rows=5), logs=(LOADING,)),
+        history(seen(1.0, 3, 1, "user:ann", allowed=False, rows=5), logs=(ROWS,)),
         # New rows over the files of an older release, which is no state of the log.
         history(
             seen(1.0, 3, 1, "user:ann", allowed=True)._replace(answer=SeenAnswer(True, "between two states", None)),

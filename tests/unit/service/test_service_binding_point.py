@@ -73,6 +73,7 @@ class Node:
         records: NoRecords = NoRecords(),  # noqa: B008 (it never changes)
         record: Callable[..., None] = lambda *_: None,
     ) -> None:
+        self._store = store
         store.migrate()
         store.publish(Draft(tree_of(content), "ci"), 0)
         self.journal = ReleaseJournal(folder / "releases")
@@ -93,6 +94,12 @@ class Node:
     def serve(self, snapshot: Snapshot, state: TenantState = TenantState.SERVING) -> None:
         self.live.put(TenantPolicy(ACME, state, 0, snapshot))
 
+    def pull(self) -> None:
+        """Knows of the newest change, without serving it."""
+        with self._store.changing(ACME) as write:
+            newest = position_of(ACME, write.head)
+        self.live.passed = {ACME: {newest.seq: newest}}
+
     def change(
         self,
         granter: str,
@@ -101,6 +108,7 @@ class Node:
         *,
         serves: bool = False,
     ) -> Position:
+        self.pull()
         request = BindingRequest(ACME, Principal(granter), tuple(grants), tuple(map(RowKey.of, revokes)))
         outcome = self.point.change(request, CallTerms(CallOrigin("service:test")))
         links = {RowKey(link.member, link.holds, link.scope.text): link for link in self.snapshot.policy.links}
@@ -323,6 +331,7 @@ def test_beside_a_pin_only_what_takes_away_is_accepted_and_the_rest_refused_at_o
     with pytest.raises(BindingConflictError, match=r"is pinned to revision .*until `remit rollback acme --unpin`"):
         node.change(OLGA, [parse_runtime_row("user:ann", "role:viewer", "a.**")])
     sooner = replace(EVE, expires_us=now_us() + 60_000_000)
+    node.pull()
     node.point.change(BindingRequest(ACME, Principal(OLGA), (sooner,)), CallTerms(CallOrigin("service:test")))
     assert 4 == node.change(OLGA, [SUSPENDED]).seq
     node.serve(node.snapshot.at(None), TenantState.PINNED)
@@ -339,6 +348,10 @@ def test_what_takes_away_waits_for_no_files(tmp_path: Path, store: PolicyStore) 
         1,
         review=lambda *_: Reviewed((), ()),
     )
+    suspension = BindingRequest(ACME, Principal(OLGA), (SUSPENDED,))
+    with pytest.raises(RevisionNotCurrentError):
+        # Nor was the newest change verified: to follow it would be to sign it.
+        node.point.change(suspension, CallTerms(CallOrigin("service:test")))
     assert 4 == node.change(OLGA, [SUSPENDED]).seq
     assert 5 == node.change(OLGA, revokes=[VIEWER]).seq
     with pytest.raises(RevisionNotCurrentError):

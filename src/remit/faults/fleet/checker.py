@@ -203,6 +203,8 @@ class _Decisions:
                     yield f"{said}, and the files say otherwise"
             elif not self._is_of(call, answer, self._ever(answer.position)):
                 revisions = {self._places.revision(answer.position, at_us) for at_us in self._ever(answer.position)}
+                if answer.revision not in revisions and self._is_less(call, answer):
+                    continue
                 if answer.revision not in revisions:
                     yield f"{said}, by revision {answer.revision[:12]}, which is not the one of the log there"
                 else:
@@ -224,6 +226,16 @@ class _Decisions:
 
     def _answers(self) -> Iterator[tuple[CheckCall, SeenAnswer]]:
         return ((each, each.answer) for each in self._history.checks if each.answer is not None)
+
+    def _is_less(self, call: CheckCall, answer: SeenAnswer) -> bool:
+        """Whether it may be the answer of a node that loads newer files: what was there, less what was taken away since. Its
+        revision has no other source."""
+        position = answer.position
+        assert position is not None
+        if answer.revision in self._history.allowed or not self._places.newer_files(position):
+            return False
+        there = {self._places.allows(position, call.principal, at_us) for at_us in self._ever(position)}
+        return answer.allowed in there or (not answer.allowed and self._places.may_lose(position, call.principal))
 
     def _ever(self, position: Position) -> list[float]:
         return [0, *self._places.turns(position)]

@@ -51,6 +51,8 @@ class Places:
 
     def follows(self, later: Position, earlier: Position) -> bool:
         """Whether `later` knows of all that `earlier` knows of."""
+        if later.tenant != earlier.tenant:
+            return False
         return later.seq >= earlier.seq and bool(self.logs_of(later) & self.logs_of(earlier))
 
     def replaces(self, later: Position, earlier: Position) -> bool:
@@ -84,6 +86,24 @@ class Places:
         if not count:
             return files
         return sha256(f"{_TITLE}\n{files}\n{self._hashes[position]}\n{count}".encode()).hexdigest()
+
+    def newer_files(self, position: Position) -> bool:
+        """Whether a log goes on from this position to other files. Until they serve, what was taken away since counts too."""
+        return any(change.rows is None for change in self._later(position))
+
+    def may_lose(self, position: Position, principal: str) -> bool:
+        """Whether a log goes on from this position to a change that takes something away from the principal."""
+        for change in self._later(position):
+            if change.rows is None:
+                continue
+            gone = {member for member, _ in change.rows.revoked}
+            less = {each.member for each in change.rows.granted if each.holds == SUSPENDED or each.expires_us}
+            if principal in gone | less:
+                return True
+        return False
+
+    def _later(self, position: Position) -> Iterator[LoggedPosition]:
+        return (change for later, change in self.change.items() if later != position and self.follows(later, position))
 
     def turns(self, position: Position) -> Iterator[int]:
         """When rows end."""

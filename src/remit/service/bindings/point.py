@@ -116,7 +116,7 @@ class BindingPoint:
             left_s = max(until_s - time.monotonic(), 0.0)
             if waited and not left_s:
                 raise BindingConflictError(f"others change tenant `{tenant}` all the time: try again")
-            if self._is_pinned(tenant):
+            if self._is_pinned(tenant) or (left_s and not self._has_pulled(newest)):
                 # A pinned policy has no position. Its rows of run time go on.
                 self._live.ask_for_news()
                 self._live.changed_since(seen, left_s)
@@ -140,6 +140,10 @@ class BindingPoint:
         policy = self._live.get(tenant)
         return policy is not None and policy.state is TenantState.PINNED
 
+    def _has_pulled(self, newest: Position) -> bool:
+        """Whether this node has verified all changes up to there, though it may not serve them yet."""
+        return self._live.passed.get(newest.tenant, {}).get(newest.seq) == newest
+
     def _changed(self, write: TenantWrite, request: BindingRequest, terms: CallTerms) -> BindingOutcome:
         """Raises NotServedYetError if what serves must be what the change follows."""
         tenant, newest = request.tenant, position_of(request.tenant, write.head)
@@ -148,6 +152,9 @@ class BindingPoint:
         before = self._before(newest)
         is_behind = before is None
         if before is None:
+            # To follow a change is to sign that all before it are good.
+            if not self._has_pulled(newest):
+                raise NotServedYetError("the newest change is not verified yet")
             before = self._gates.snapshot(tenant)
         try:
             work = _work_of(request, write, before)
