@@ -92,13 +92,14 @@ class Node:
         self.imports = BindingImports(store, self.live, self.gates, changes, wait_s=0.0)
 
     def serve(self, snapshot: Snapshot, state: TenantState = TenantState.SERVING) -> None:
+        self.pull()
         self.live.put(TenantPolicy(ACME, state, 0, snapshot))
 
     def pull(self) -> None:
         """Knows of the newest change, without serving it."""
         with self._store.changing(ACME) as write:
             newest = position_of(ACME, write.head)
-        self.live.passed = {ACME: {newest.seq: newest}}
+        self.live.passed = {ACME: {**self.live.passed.get(ACME, {}), newest.seq: newest}}
 
     def change(
         self,
