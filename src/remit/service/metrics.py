@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.metrics_core import Metric
@@ -6,6 +7,10 @@ from prometheus_client.registry import Collector
 
 from remit.service.version import VERSION
 
+TENANTS: Final = 500
+"""So many tenants have samples of their own: with more, a scrape would take seconds."""
+OTHERS: Final = "(others)"
+"""The label of all other tenants together. It is no tenant's name."""
 _CALL_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -20,11 +25,13 @@ class Metrics:
         )
         self._decisions = Counter(
             "remit_decisions",
-            "Decisions answered. `tenant` is empty for tenants that are not configured.",
+            "Decisions answered. `tenant` is empty for tenants that are not configured, and bounded.",
             ("tenant", "effect", "reason"),
             registry=self.registry,
         )
         self._by_labels: dict[tuple[str, str, str], Counter] = {}
+        self._decided, self._loaded = {""}, {""}
+        """The tenants with samples of their own."""
         self._calls = Histogram(
             "remit_call_seconds",
             "Time from a call's arrival in a thread to its answer, its audit record included.",
@@ -65,19 +72,19 @@ class Metrics:
         )
         self._loads = Counter(
             "remit_policy_loads",
-            "Policy folders loaded or refused, at the start and on each change. `tenant` is empty for the root files.",
+            "Policy folders loaded or refused, at the start and on each change. `tenant` is empty for the root files, and bounded.",
             ("tenant", "outcome"),
             registry=self.registry,
         )
 
     def loaded(self, tenant: str, *, refused: bool) -> None:
-        self._loads.labels(tenant, "refused" if refused else "loaded").inc()
+        self._loads.labels(_label(tenant, self._loaded), "refused" if refused else "loaded").inc()
 
     def decided(self, tenant: str, effect: str, reason: str, count: int = 1) -> None:
         labels = (tenant, effect, reason)
         counter = self._by_labels.get(labels)
         if counter is None:
-            counter = self._by_labels[labels] = self._decisions.labels(*labels)
+            counter = self._by_labels[labels] = self._decisions.labels(_label(tenant, self._decided), effect, reason)
         counter.inc(count)
 
     def called(self, method: str, code: str, seconds: float) -> None:
@@ -111,6 +118,13 @@ class Metrics:
     def scraped(self) -> list[Metric]:
         """The metrics that a scrape would return now. Raises AuditStoreError if the audit store cannot be measured."""
         return list(self.registry.collect())
+
+
+def _label(tenant: str, own: set[str]) -> str:
+    """The first tenants have a label of their own, all others share one."""
+    if len(own) <= TENANTS:
+        own.add(tenant)
+    return tenant if tenant in own else OTHERS
 
 
 class WorkersMetrics:

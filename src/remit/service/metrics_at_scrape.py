@@ -1,6 +1,8 @@
 """The metrics of a server that are read at each scrape: from its policies, calls, shadow and audit store."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from heapq import nsmallest
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
@@ -14,6 +16,7 @@ from remit.fleet.journal import ReleaseJournal
 from remit.fleet.node_report import behind_of
 from remit.policy.live import LivePolicies, TenantPolicy, TenantState
 from remit.service.disk_space import AuditSpace
+from remit.service.metrics import TENANTS
 from remit.service.shadow.shadow import Shadow
 
 
@@ -163,7 +166,7 @@ class _Watched(Collector):
         return ()
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        yield from _tenants(self._live.tenants, self._clock_us())
+        yield from tenant_metrics(self._live.tenants, self._clock_us())
         stats = self._journal.stats()
         yield _gauge(
             "remit_audit_healthy",
@@ -179,17 +182,25 @@ class _Watched(Collector):
             yield _gauge("remit_audit_free_bytes", "Free bytes on the disk of the audit store.", free)
 
 
-def _tenants(tenants: Mapping[Tenant, TenantPolicy], now_us: int) -> Iterable[GaugeMetricFamily]:
-    state = GaugeMetricFamily("remit_tenant_state", "1 for the state a tenant is in.", labels=("tenant", "state"))
-    age = GaugeMetricFamily(
-        "remit_tenant_state_age_seconds", "Time since the tenant's state or revision changed.", labels=("tenant",)
+def tenant_metrics(tenants: Mapping[Tenant, TenantPolicy], now_us: int) -> Iterable[GaugeMetricFamily]:
+    """The metrics of tenants. Of many, those that do not serve their newest files are named first."""
+    state = GaugeMetricFamily(
+        "remit_tenant_state", "1 for the state a tenant is in. `tenant` is bounded.", labels=("tenant", "state")
     )
-    for name, policy in tenants.items():
+    age = GaugeMetricFamily(
+        "remit_tenant_state_age_seconds",
+        "Time since the tenant's state or revision changed. `tenant` is bounded.",
+        labels=("tenant",),
+    )
+    for policy in nsmallest(TENANTS, tenants.values(), lambda each: (each.state is TenantState.SERVING, each.tenant)):
         for each in TenantState:
-            state.add_metric((name, each.value), float(policy.state is each))
-        age.add_metric((name,), (now_us - policy.since_us) / 1e6)
-    yield state
-    yield age
+            state.add_metric((policy.tenant, each.value), float(policy.state is each))
+        age.add_metric((policy.tenant,), (now_us - policy.since_us) / 1e6)
+    in_state = Counter(policy.state for policy in tenants.values())
+    together = GaugeMetricFamily("remit_tenants", "Tenants in each state.", labels=("state",))
+    for each in TenantState:
+        together.add_metric((each.value,), in_state[each])
+    yield from (state, age, together)
 
 
 def _gauge(name: str, documentation: str, value: float) -> GaugeMetricFamily:
