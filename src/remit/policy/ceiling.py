@@ -77,6 +77,24 @@ def _too_long(row: RuntimeRow, max_ttl_s: int | None, now_us: int) -> str:
     return ""
 
 
+def fitted(
+    before: Snapshot, new: Sequence[Link], gone: Sequence[Link], ending: Iterable[RuntimeRow], question_rows: int
+) -> tuple[Snapshot, set[RuntimeRow]]:
+    """The snapshot with those of the `new` rows of run time that fit to its files and without the rows that are `gone`, and
+    the rows that do not fit: each was looked for without those that were found before. `ending` and `question_rows` are as
+    for `unsound`."""
+    ceiling = Ceiling(before.policy)
+    links = {RuntimeRow(each.member, each.holds, each.scope, each.expires_us or None): each for each in new}
+    unfit = {row for row in links if ceiling.closed(row)}
+    while True:
+        granted = [row for row in links if row not in unfit]
+        after = before.changed("", [links[row] for row in granted], gone)
+        found = {each.row for each in unsound(before, after, granted, [*ending, *granted], question_rows)}
+        if not found - unfit:
+            return after, unfit
+        unfit |= found
+
+
 def unsound(
     before: Snapshot,
     after: Snapshot,

@@ -81,6 +81,7 @@ class StatusServicer(status_service_pb2_grpc.StatusServiceServicer):
             decided=total.decided,
             differing=total.differing,
             skipped=total.skipped,
+            rows_unknown=total.rows_unknown,
             dropped=report.dropped,
         )
         for each in report.changes:

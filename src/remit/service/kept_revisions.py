@@ -54,10 +54,10 @@ class KeptRevisions:
 
     def archived(self, tenant: Tenant, revision: str) -> ArchivedPolicy:
         """Raises RevisionNotStoredError and AuditStoreError."""
-        return ArchivedPolicy.read(tenant, revision, partial(self._archive, tenant), self._limits)
+        return ArchivedPolicy.read(tenant, revision, partial(self.archive, tenant), self._limits)
 
-    def _archive(self, tenant: Tenant, revision: str) -> bytes:
-        """The archive in the audit store or, if the store lacks it or is away, on this node's disk."""
+    def archive(self, tenant: Tenant, revision: str) -> bytes:
+        """The archive in the audit store or, if the store lacks it or is away, on this node's disk. Raises as `archived`."""
         try:
             return stored_archive(self._store, tenant, revision, self._limits)
         except (RevisionNotStoredError, AuditStoreError):

@@ -124,6 +124,7 @@ class ServerNode:
         self.bindings: BindingServices | None = None
         """Changes rows of run time; None without a policy store."""
         self.reloader: Reloader
+        self.kept: KeptRevisions
         self.diffs: RevisionDiffs
         self.names: NameIndexes
         self.tests: RevisionTests
@@ -167,7 +168,7 @@ class ServerNode:
             audit = _Audit.open(store, process, metrics, otlp, stop)
             node = cls(process, live, metrics, audit, record_policy)
             node.reloader = reloader
-            kept = KeptRevisions(audit.records, live, reloader.pins, settings.limits)
+            node.kept = kept = KeptRevisions(audit.records, live, reloader.pins, settings.limits)
             node.diffs = RevisionDiffs(kept, settings.limits)
             node.names = NameIndexes()
             node.tests = RevisionTests(kept, settings.limits)
@@ -284,7 +285,7 @@ class ServerNode:
             self.checkpointer.begin()
         if self.shadow is not None:
             watch_shadow(self.metrics.registry, self.shadow)
-            self.shadow.begin()
+            self.shadow.begin(self.kept.archive)
             stop.callback(self.shadow.stop)
         # If several servers share a database, only one of them runs the retention.
         if settings.retention is not None and (self._process.is_first or self.store.file is not None):

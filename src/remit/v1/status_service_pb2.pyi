@@ -82,6 +82,7 @@ class GetShadowResponse(_message.Message):
     SKIPPED_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
     CHANGES_FIELD_NUMBER: _builtins.int
+    ROWS_UNKNOWN_FIELD_NUMBER: _builtins.int
     directory: _builtins.str
     """The directory of the candidate's files."""
     tree_revision: _builtins.str
@@ -98,6 +99,10 @@ class GetShadowResponse(_message.Message):
     """Answers that are not a single decision, and decisions of tenants whose candidate does not load."""
     dropped: _builtins.int
     """Decisions that exceeded the candidate's budget of processor time, of all tenants, since the server started."""
+    rows_unknown: _builtins.int
+    """Decisions of revisions whose rows of run time are not known, as while the audit store is away. The candidate does not
+    decide them.
+    """
     @_builtins.property
     def errors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why the candidate, or one of its tenants, does not load. The version that loaded last still decides."""
@@ -121,10 +126,11 @@ class GetShadowResponse(_message.Message):
         skipped: _builtins.int = ...,
         dropped: _builtins.int = ...,
         changes: _abc.Iterable[Global___ShadowChange] | None = ...,
+        rows_unknown: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "decided", b"decided", "differing", b"differing", "directory", b"directory", "dropped", b"dropped", "errors", b"errors", "running", b"running", "since_us", b"since_us", "skipped", b"skipped", "tree_revision", b"tree_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "decided", b"decided", "differing", b"differing", "directory", b"directory", "dropped", b"dropped", "errors", b"errors", "rows_unknown", b"rows_unknown", "running", b"running", "since_us", b"since_us", "skipped", b"skipped", "tree_revision", b"tree_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,5 +1,6 @@
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain
 from typing import Annotated
 
@@ -18,6 +19,9 @@ from remit.cli.common.policy_files import read_files
 from remit.cli.common.progress import progress
 from remit.cli.common.table import Cell, print_table
 from remit.clock import now_us
+from remit.policy.load import DEFAULT_LIMITS
+from remit.service.history import stored_archive
+from remit.service.shadow.past_rows import PastRows
 from remit.service.shadow.replay import Replay, ReplayedChange
 
 _SHOWN = 50
@@ -43,11 +47,12 @@ def replay(
         fail(
             Exit.UNAVAILABLE, f"no candidate: {', '.join(refused)} of `{policies}` does not load; see `remit validate`"
         )
-    candidate = Replay({name: each.snapshot for name, each in loaded.items()})
     columns = (SpinnerColumn(), TextColumn("{task.description} {task.completed}"), TimeElapsedColumn())
     with opened(audit) as store, progress(*columns) as shown:
         # Without an end, a replay beside a server that goes on writing would never finish.
         until = now_us() if until is None else until
+        rows = PastRows(partial(stored_archive, store, limits=DEFAULT_LIMITS), DEFAULT_LIMITS)
+        candidate = Replay({name: each.snapshot for name, each in loaded.items()}, rows)
         where = DecisionFilter(tenant=tenant, since_us=since, until_us=until)
         records: Iterable[DecisionRecord] = store.all_decisions(where)
         if tenant is not None:
@@ -56,17 +61,18 @@ def replay(
             records = chain(records, (each for each in unknown if each.asked_tenant == tenant))
         candidate.run(shown.track(records, description="records"))
     total = candidate.total
-    if tenant is not None and tenant not in loaded and not total.decided + total.skipped:
+    if tenant is not None and tenant not in loaded and not total.decided + total.skipped + total.rows_unknown:
         fail(Exit.USAGE, f"no tenant `{tenant}` in `{policies}`, and no record of one")
     changes = candidate.changes
     if as_json:
-        counts = {"decided": total.decided, "differing": total.differing, "skipped": total.skipped}
-        print_json({"changes": map(change_json, changes), **counts, "redacted": candidate.redacted})
+        print_json({"changes": map(change_json, changes), **asdict(total), "redacted": candidate.redacted})
     elif changes:
         print_changes(changes[:_SHOWN])
         if len(changes) > _SHOWN:
             err.print(f"... and {len(changes) - _SHOWN} more: --json lists all")
     skipped = f", {total.skipped} lists left out" if total.skipped else ""
+    if total.rows_unknown:
+        skipped += f", {total.rows_unknown} left out whose rows of run time are not known"
     if candidate.redacted:
         skipped += f", {candidate.redacted} left out whose principal is redacted"
     err.print(

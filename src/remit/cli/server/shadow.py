@@ -47,7 +47,7 @@ def shadow(
         loaded = f"{answer.tree_revision[:12]} since {since}" if answer.tree_revision else "has not loaded"
         out.print(
             f"candidate in `{answer.directory}` {loaded}: {answer.decided} decisions decided again, {answer.differing} would "
-            f"change; {answer.skipped} left out, {answer.dropped} past its budget",
+            f"change; {answer.skipped} left out, {answer.rows_unknown} whose rows of run time are not known, {answer.dropped} past its budget",
             markup=False,
         )
     if answer.errors or not answer.tree_revision:

@@ -1,7 +1,7 @@
 """The archive of a revision with rows of run time: which files, and which rows beside theirs."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -49,13 +49,17 @@ class RuntimeArchive:
             raise RevisionNotStoredError(f"{name} is damaged: {error}") from None
 
 
-def rows_behind(
-    first: RuntimeArchive, tenant: Tenant, archive_of: Callable[[str], bytes], most_bytes: int
-) -> tuple[Link, ...]:
-    """All rows of run time of a revision. `archive_of` gives the archives that it builds on. Raises
-    RevisionNotStoredError."""
+def archives_behind(
+    first: RuntimeArchive,
+    tenant: Tenant,
+    archive_of: Callable[[str], bytes],
+    most_bytes: int,
+    known: Container[str] = (),
+) -> list[RuntimeArchive]:
+    """The archive and those that it builds on, the newest first, up to one with all rows or one after a revision in `known`.
+    `archive_of` gives the archive of a revision. Raises RevisionNotStoredError."""
     chain = [first]
-    while chain[-1].after:
+    while chain[-1].after and chain[-1].after not in known:
         if len(chain) > _LONGEST:
             raise RevisionNotStoredError(f"kept revisions of tenant `{tenant}` lead to one another")
         name = f"kept revision `{chain[-1].after}` of tenant `{tenant}`"
@@ -63,8 +67,15 @@ def rows_behind(
         if before is None:
             raise RevisionNotStoredError(f"{name} has no rows of run time, and another revision builds on them")
         chain.append(before)
+    return chain
+
+
+def rows_behind(
+    first: RuntimeArchive, tenant: Tenant, archive_of: Callable[[str], bytes], most_bytes: int
+) -> tuple[Link, ...]:
+    """All rows of run time of a revision. Takes and raises what `archives_behind` does."""
     rows: dict[tuple[str, ...], Link] = {}
-    for each in reversed(chain):
+    for each in reversed(archives_behind(first, tenant, archive_of, most_bytes)):
         for link in each.removed:
             rows.pop(tuple(_columns(link)), None)
         rows |= {tuple(_columns(link)): link for link in each.added}

@@ -18,7 +18,7 @@ from remit.fleet.binding_log import BindingLog
 from remit.fleet.bindings import GrantedRow, RowKey
 from remit.fleet.current_release import CurrentRelease
 from remit.fleet.journal import ReleaseJournal
-from remit.policy.ceiling import Ceiling, unsound
+from remit.policy.ceiling import Ceiling, fitted, unsound
 from remit.policy.revisions.runtime_archive import RuntimeArchive
 from remit.service.runtime_links import RuntimeLinks
 
@@ -176,7 +176,9 @@ class Overlays:
         if only_taking:
             left_out = _waiting_keys(tenant, before, new, gone, now_us)
         elif granted_over_others:
-            left_out = self._unfit(tenant, before, new, gone, ending.values())
+            links = [_link(tenant, each) for each in new.values()]
+            in_force = [each.row for each in ending.values()]
+            left_out = {RowKey.of(row) for row in fitted(before, links, gone, in_force, self._question_rows)[1]}
         new, gone = _without(left_out, new, gone, now_us)
         count += len(new) - len(gone)
         as_served = _as_served(served, left_out, now_us)
@@ -238,27 +240,6 @@ class Overlays:
         """The tenants with rows whose end has passed and that still serve."""
         now_us = self._clock_us()
         return [tenant for tenant, each in self._tenants.items() if each.ends and each.ends[0][0] <= now_us]
-
-    def _unfit(
-        self,
-        tenant: Tenant,
-        before: Snapshot,
-        new: Mapping[RowKey, GrantedRow],
-        gone: Sequence[Link],
-        ending: Iterable[GrantedRow],
-    ) -> set[RowKey]:
-        """The new rows that do not fit to the files, each time without those that were found before."""
-        ceiling = Ceiling(before.policy)
-        unfit = {key for key, each in new.items() if ceiling.closed(each.row)}
-        while True:
-            rows = [each for key, each in new.items() if key not in unfit]
-            after = before.changed("", [_link(tenant, each) for each in rows], gone)
-            granted = [each.row for each in rows]
-            in_force = [*(each.row for each in ending), *granted]
-            found = {RowKey.of(each.row) for each in unsound(before, after, granted, in_force, self._question_rows)}
-            if not found - unfit:
-                return unfit
-            unfit |= found
 
     def _require_fit(
         self, before: Snapshot, after: Snapshot, granted: Sequence[RuntimeRow], in_force: Sequence[RuntimeRow]

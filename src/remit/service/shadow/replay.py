@@ -1,14 +1,17 @@
 """Decides recorded questions again by another policy."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from operator import add
 
 from remit.audit.record import DecisionRecord
 from remit.core.decision import Decision, Reason
 from remit.core.errors import MalformedQuestionError
 from remit.core.names import Tenant
+from remit.core.question import ReachQuestion
 from remit.core.rows import Effect
 from remit.engine.snapshot import Snapshot
+from remit.service.shadow.past_rows import PastRows
 
 MALFORMED = "malformed"
 """Stands for an effect if the question is malformed for the other policy's vocabulary."""
@@ -41,13 +44,15 @@ class ReplayedChange:
 @dataclass(slots=True)
 class Counts:
     decided: int = 0
-    skipped: int = 0
-    """Records of answers that are not a single decision, and of tenants whose files do not load."""
     differing: int = 0
     """Records for which the candidate decides another effect."""
+    skipped: int = 0
+    """Records of answers that are not a single decision, and of tenants whose files do not load."""
+    rows_unknown: int = 0
+    """Records of revisions whose rows of run time are not known: they are not decided."""
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(self.decided + other.decided, self.skipped + other.skipped, self.differing + other.differing)
+        return Counts(*map(add, astuple(self), astuple(other)))
 
 
 @dataclass(slots=True)
@@ -56,6 +61,8 @@ class Replay:
 
     candidate: Mapping[Tenant, Snapshot | None]
     """None for a tenant whose files do not load: its records are skipped."""
+    rows: PastRows
+    """The rows of run time of the records' revisions."""
     most: int | None = None
     """The most distinct changes; records of further ones are only counted. None means no limit."""
     redact: Callable[[DecisionRecord], DecisionRecord] = lambda record: record
@@ -67,6 +74,7 @@ class Replay:
     _changes: dict[tuple[str, ...], ReplayedChange] = field(default_factory=dict)
 
     def run(self, records: Iterable[DecisionRecord]) -> "Replay":
+        self.rows.try_again()
         for record in records:
             self.put(record)
         return self
@@ -81,6 +89,11 @@ class Replay:
         if question is None or (snapshot is None and tenant in self.candidate):
             self._counts(tenant).skipped += 1
             return
+        if snapshot is not None and not isinstance(question, ReachQuestion):
+            snapshot = self.rows.over(snapshot, record.revision)
+            if snapshot is None:
+                self._counts(tenant).rows_unknown += 1
+                return
         self._counts(tenant).decided += 1
         try:
             decision = Decision(Effect.DENY, Reason.UNKNOWN_TENANT) if snapshot is None else snapshot.answer(question)

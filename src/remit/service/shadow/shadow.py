@@ -2,23 +2,27 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event, Thread
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
+from remit.audit.errors import AuditStoreError
 from remit.audit.record import DecisionRecord
 from remit.audit.redaction import Redaction
 from remit.clock import now_us
 from remit.core.diagnostics import PolicyError
+from remit.core.names import Tenant
 from remit.policy.load import load_tree
 from remit.policy.read.limits import Limits
 from remit.policy.read.tree import Stamp, stamp
-from remit.process.channel import ChildProcess, channel_to_parent
+from remit.policy.revisions.archive import RevisionNotStoredError
+from remit.process.channel import Channel, ChildProcess, channel_to_parent
 from remit.process.errors import ChildEndedError
+from remit.service.shadow.past_rows import PastRows
 from remit.service.shadow.replay import Counts, Replay, ReplayedChange
 
 _QUEUE: Final = 10_000
@@ -75,6 +79,13 @@ class _Order:
     redaction: Redaction | None
 
 
+class _Wanted(NamedTuple):
+    """What the candidate's process asks for before it can go on: the archive of a revision, or None if it is not there."""
+
+    tenant: Tenant
+    revision: str
+
+
 class Shadow:
     """Puts decisions to a candidate. A call never waits for it: what does not fit the budget is dropped."""
 
@@ -88,10 +99,11 @@ class Shadow:
         self._dropped = 0
         self._report = ShadowReport()
         self._stopping = Event()
-        self._thread = Thread(target=self._run, name="remit-shadow", daemon=True)
 
-    def begin(self) -> None:
-        self._thread.start()
+    def begin(self, archive_of: Callable[[Tenant, str], bytes]) -> None:
+        """`archive_of` gives the archive of a revision that has served. It may raise RevisionNotStoredError and
+        AuditStoreError."""
+        Thread(target=self._run, args=(archive_of,), name="remit-shadow", daemon=True).start()
 
     def stop(self) -> None:
         self._stopping.set()
@@ -108,12 +120,12 @@ class Shadow:
     def report(self) -> ShadowReport:
         return replace(self._report, dropped=self._dropped)
 
-    def _run(self) -> None:
+    def _run(self, archive_of: Callable[[Tenant, str], bytes]) -> None:
         pause_s = 0.0
         while not self._stopping.wait(pause_s):
             batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _BATCH))]
             try:
-                self._log_load(self._child.request(batch))
+                self._log_load(self._report_of(batch, archive_of))
                 pause_s = _EVERY_S
             except ChildEndedError as error:
                 if not self._stopping.is_set():
@@ -121,6 +133,18 @@ class Shadow:
                 self._report = replace(self._report, running=False)
                 pause_s = _AGAIN_S
         self._child.close()
+
+    def _report_of(self, batch: Sequence[DecisionRecord], archive_of: Callable[[Tenant, str], bytes]) -> ShadowReport:
+        with self._child.channel() as channel:
+            answer = channel.request(batch)
+            while isinstance(answer, _Wanted):
+                try:
+                    archive = archive_of(*answer)
+                except (RevisionNotStoredError, AuditStoreError):
+                    archive = None
+                answer = channel.request(archive)
+        report: ShadowReport = answer
+        return report
 
     def _log_load(self, report: ShadowReport) -> None:
         before, self._report = self._report, report
@@ -136,14 +160,15 @@ class Shadow:
 def serve(descriptor: int) -> None:
     """The process: sends one report for each batch of records, until the channel closes."""
     with channel_to_parent(descriptor, _NICE) as channel:
-        candidate = _Candidate(channel.receive())
+        candidate = _Candidate(channel.receive(), channel)
         while True:
             channel.send(candidate.put(channel.receive()))
 
 
 class _Candidate:
-    def __init__(self, order: _Order) -> None:
+    def __init__(self, order: _Order, channel: Channel) -> None:
         self._order = order
+        self._channel = channel
         self._stamp: Stamp = {}
         self._scanned_at = 0.0
         self._report = ShadowReport(running=True)
@@ -182,9 +207,16 @@ class _Candidate:
                 self._report, errors=(("", f"`{self._order.directory}` cannot be read: {error.strerror}"),)
             )
         else:
-            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, _DISTINCT)
+            rows = PastRows(self._archive, self._order.limits)
+            self._replay = Replay({tenant: each.snapshot for tenant, each in tree.tenants.items()}, rows, _DISTINCT)
             if self._order.redaction is not None:
                 self._replay.redact = self._order.redaction
             errors = tuple((tenant, str(each)) for tenant, of in tree.tenants.items() for each in of.diagnostics)
             since_us = now_us()
             self._report = ShadowReport(tree.tree_revision, since_us, errors, running=True)
+
+    def _archive(self, tenant: Tenant, revision: str) -> bytes:
+        content: bytes | None = self._channel.request(_Wanted(tenant, revision))
+        if content is None:
+            raise RevisionNotStoredError(f"revision `{revision}` of tenant `{tenant}` is not kept")
+        return content

@@ -49,6 +49,7 @@ async def show(visit: Visit) -> View:
         ("decided again", number(answer.decided)),
         ("would change", number(answer.differing)),
         ("left out", number(answer.skipped)),
+        ("rows of run time not known", number(answer.rows_unknown)),
         ("past its budget", number(answer.dropped)),
     ]
     table = Table("changes", "Decisions that would change", _COLUMNS, rows, "None.", numbers=frozenset({8}))
