@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from support.certificates import Authority
 from support.editing import DENIED, GRANT, allows, append
 from support.editing import QUICK as QUICK_EDITS
 from support.load import Load
+from support.postgres import Postgres
 from support.power import Disk, compiled
 from support.questions import check
 from support.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, remit_process, until
@@ -22,33 +22,11 @@ from support.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, acc
 from remit.audit.chain.signing import SigningKey
 from remit.audit.store.store import AuditStore
 from remit.client import Client, DecisionUnavailable, MutualTls, RecordFilter
-from remit.faults.postgresql import OwnServer
 from remit.faults.promise import expect_kept
 from remit.v1 import audit_service_pb2, audit_service_pb2_grpc
 
 QUICK = ("--audit-timeout-s", "1")
 """What a server waits for a database that says nothing."""
-
-
-class Postgres(OwnServer):
-    @contextmanager
-    def frozen(self) -> Iterator[None]:
-        """It does not answer and closes nothing, like a network that drops every packet."""
-        processes = self.processes()
-        for process in processes:
-            process.suspend()
-        try:
-            yield
-        finally:
-            for process in processes:
-                process.resume()
-
-    def new_database(self) -> None:
-        self.databases = getattr(self, "databases", 0) + 1
-        admin = self.url.partition("?")[2]
-        with psycopg.connect(f"postgresql://postgres@/postgres?{admin}", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE audit_{self.databases}")
-        self.url = f"postgresql+psycopg://postgres:@/audit_{self.databases}?{admin}"
 
 
 @pytest.fixture(scope="module")

@@ -1,17 +1,20 @@
 """Two emergency tools at once: whatever else is going on, who is suspended, revoked or denied is out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
 import pytest
+from support.postgres import Postgres
 from support.runtime import BINDINGS, ROLES, files
 from support.server import Server, remit, until
 from support.trees import Files, snapshot_of, tree_of
 
 from remit.client import DecisionUnavailable, RuntimeBinding
+from remit.fleet.history import Known
+from remit.fleet.journal import ReleaseJournal
 from remit.fleet.review import reviewer
 from remit.fleet.store import Draft, PolicyStore
 
@@ -89,6 +92,10 @@ def revoke(scene: Scene) -> None:
     scene.change(revokes=[ZOE_VIEWS])
 
 
+def narrower_edit(scene: Scene) -> None:
+    scene.publish(files())
+
+
 TOOLS: list[Callable[[Scene], None]] = [
     rollback,
     publish,
@@ -141,3 +148,51 @@ def test_while_a_tenant_is_pinned_a_grant_is_refused_at_once_with_the_cure(scene
     until(lambda: scene.views("user:x"), "the files serve again")
     scene.change(RuntimeBinding("user:eve", "role:viewer", "a.**"))
     until(lambda: scene.views("user:eve"), "eve may")
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[Postgres]:
+    with Postgres() as started:
+        yield started
+
+
+@contextmanager
+def away(database: Postgres) -> Iterator[None]:
+    database.take_away()
+    try:
+        yield
+    finally:
+        database.bring_back()
+
+
+def first_answer(server: Server, principal: str) -> bool:
+    while True:
+        with suppress(DecisionUnavailable), server.client() as client:
+            return client.tenant("acme").check(principal, "VIEW", "FLOW", "a.x").allowed
+
+
+@pytest.mark.parametrize("outage", [away, Postgres.frozen])
+@pytest.mark.parametrize(
+    ("tool", "principal"), [(suspend, "user:zoe"), (revoke, "user:zoe"), (narrower_edit, "user:x")]
+)
+def test_a_node_whose_audit_was_away_answers_nothing_before_it_has_caught_up(
+    scene: Scene,
+    one_server: Postgres,
+    outage: Callable[[Postgres], AbstractContextManager[None]],
+    tool: Callable[[Scene], None],
+    principal: str,
+) -> None:
+    """Another node took something away meanwhile, and the store of policies was there all the time."""
+    one_server.new_database()
+    named = ("--policy-store", scene.store.url, "--audit-migrate", "--audit-timeout-s", "1")
+    with Server(scene.folder / "two", *named, policies=None, node="two", audit=one_server.url) as two:
+        assert first_answer(two, principal)
+        journal = ReleaseJournal(scene.folder / "two" / "var" / "releases")
+        with outage(one_server):
+            tool(scene)
+            pulled = scene.store.pull(Known())
+            assert pulled is not None
+            until(lambda: journal.known().tenants == pulled.known.tenants, "the other node has the change on its disk")
+            with two.client(timeout_s=1.0) as client, pytest.raises(DecisionUnavailable):
+                client.tenant("acme").check(principal, "VIEW", "FLOW", "a.x")
+        assert not first_answer(two, principal)

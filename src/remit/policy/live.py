@@ -1,7 +1,8 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from threading import Condition
+from time import monotonic
 from typing import Final
 
 from remit.core.diagnostics import Diagnostic
@@ -12,6 +13,8 @@ from remit.engine.snapshot import Snapshot
 
 _PASSED: Final = 256
 """Revisions of a tenant that served before the present one and are remembered."""
+_RECORDING_S: Final = 0.5
+"""How long what served before answers while the record of a newer policy is written."""
 
 
 class TenantState(StrEnum):
@@ -26,7 +29,8 @@ class TenantState(StrEnum):
 
 
 class TenantUnavailableError(RemitError):
-    """The tenant is configured, but no policy of it loads: no decision is possible, and remit makes none up."""
+    """The tenant is configured, but no policy of it loads, or the newest one waits for its record: no decision is possible, and
+    remit makes none up."""
 
 
 class RevisionNotCurrentError(RemitError):
@@ -85,6 +89,10 @@ class LivePolicies:
         self._waiters: set[_Waiter] = set()
         self._passed: dict[Tenant, tuple[str, ...]] = {}
         """The last revisions that served each tenant before the present one."""
+        self._recording_s: float | None = None
+        """Since when a newer policy waits for its record, by the monotonic clock."""
+        self._unrecorded: set[Tenant] = set()
+        """Tenants with a newer policy whose record was not written."""
         self.tree_revision = ""
         self.wanted: Callable[[], None] | None = None
         """Asks the policy store for its newest changes, and does not wait for them. A call that must wait for a position
@@ -122,7 +130,32 @@ class LivePolicies:
             self._tenants.pop(tenant, None)
             self._copy = None
             self._passed.pop(tenant, None)
+            self._unrecorded.discard(tenant)
             self._notify()
+
+    def record_begins(self) -> None:
+        """A newer policy of a tenant waits for its record, until `record_ended`. If that takes long, nothing is answered: somebody
+        may have lost a right. One thread at a time."""
+        self._recording_s = monotonic()
+
+    def record_ended(self) -> None:
+        self._recording_s = None
+
+    def hold(self, tenant: Tenant, *, on: bool = True) -> None:
+        """A newer policy of the tenant has no record yet: what serves answers nothing until it is there."""
+        if on:
+            self._unrecorded.add(tenant)
+        else:
+            self._unrecorded.discard(tenant)
+
+    @property
+    def unrecorded(self) -> Collection[Tenant]:
+        """The tenants about which nothing is answered until a newer policy has its record."""
+        return self._unrecorded
+
+    def _is_outdated(self, tenant: Tenant) -> bool:
+        since_s = self._recording_s
+        return tenant in self._unrecorded or (since_s is not None and monotonic() - since_s > _RECORDING_S)
 
     def ask_for_news(self) -> None:
         """Makes this node pull from the policy store now, whenever its next poll is. Returns at once."""
@@ -152,13 +185,18 @@ class LivePolicies:
     def snapshot(self, tenant: Tenant) -> Snapshot | None:
         """The snapshot that serves the tenant now; None if no such tenant is configured.
 
-        Raises TenantUnavailableError if the tenant is configured but nothing loaded.
+        Raises TenantUnavailableError if the tenant is configured but nothing loaded, or what serves may not answer.
         """
         policy = self._tenants.get(tenant)
         if policy is None:
             return None
         if policy.snapshot is None:
             raise TenantUnavailableError(f"tenant `{tenant}` has no policy that loads; `remit status` says why")
+        if self._is_outdated(tenant):
+            raise TenantUnavailableError(
+                f"the policy of tenant `{tenant}` has changed, and the audit has no record of the change yet: nothing is answered "
+                "by the one before"
+            )
         return policy.snapshot
 
     def snapshot_as(self, tenant: Tenant, required: Requirement) -> Snapshot | None:
@@ -167,7 +205,7 @@ class LivePolicies:
         Raises RevisionNotCurrentError if waiting would be in vain.
         """
         policy = self._tenants.get(tenant)
-        snapshot = policy.snapshot if policy is not None else None
+        snapshot = policy.snapshot if policy is not None and not self._is_outdated(tenant) else None
         if required.at_least is not None:
             if self.wanted is None:
                 raise RevisionNotCurrentError(

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Generator
 from itertools import count
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from support.fleet import allows, publish
@@ -19,7 +20,7 @@ from remit.fleet.puller import Puller
 from remit.fleet.store import PolicyStore
 from remit.policy.build.build_process import BuildProcess
 from remit.policy.build.scan import BuildStarted, RestoreRequest, ScanRequest, ScanResult
-from remit.policy.live import LivePolicies, TenantState
+from remit.policy.live import LivePolicies, TenantState, TenantUnavailableError
 from remit.policy.revisions.store import Pin
 from remit.process.errors import ChildEndedError
 from remit.service.errors import LoadingError, PinError
@@ -98,17 +99,22 @@ def watched(tmp_path: Path) -> Watched:
 
 
 def test_no_revision_serves_before_its_record(watched: Watched) -> None:
-    """While the audit takes no records, edits wait; the look has to be tried again."""
+    """While the audit takes no records, edits wait, and what they replace answers nothing."""
     before = watched.serving()
     write(watched.directory, {"acme/roles.csv": EDIT})
     watched.audit.full = True
-    assert not watched.reloader.scan()
+    look = Thread(target=watched.reloader.scan)
+    look.start()
+    until(lambda: ACME in watched.live.unrecorded, "the edit waits for its record")
     assert (before, TenantState.SERVING) == (watched.serving(), watched.live.tenants[ACME].state)
+    with pytest.raises(TenantUnavailableError, match="has no record of the change yet"):
+        watched.live.snapshot(ACME)
     watched.audit.full = False
-    assert watched.reloader.scan()
+    look.join()
     ((outcome, served_meanwhile),) = watched.audit.told
     assert ("POLICY_LOADED", watched.serving()) == (outcome.kind, outcome.revision)
     assert before == served_meanwhile != watched.serving()
+    assert watched.live.snapshot(ACME) is not None
 
 
 def test_no_refusal_and_no_removal_is_shown_before_its_record(watched: Watched) -> None:

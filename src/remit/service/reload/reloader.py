@@ -60,6 +60,8 @@ _FIRST_SLOW_S: Final = 5.0
 """The same limit at a start, until the first slow tenant: nothing serves yet that a large tenant would delay."""
 _SLICE_S: Final = 1.0
 """After this time of loading, the files are scanned again."""
+_RECORD_AGAIN_S: Final = 0.1
+"""Pause between two tries to write the record of a policy: nothing is answered meanwhile."""
 _IDLE_S: Final = 60.0
 """The process for slow tenants ends after this time without one."""
 
@@ -209,7 +211,9 @@ class Reloader:
             with self._swap.changing():
                 self._swap.end_rows()
                 end_us = self._swap.next_end_us()
-            wait_s = _LOOK_S if end_us is None else min(max((end_us - self._clock_us()) / 1e6, 0), _LOOK_S)
+            wait_s = _RECORD_AGAIN_S if self._swap.live.unrecorded else _LOOK_S
+            if end_us is not None:
+                wait_s = min(max((end_us - self._clock_us()) / 1e6, 0), wait_s)
             if self._stopping.wait(wait_s):
                 return
 
@@ -489,16 +493,28 @@ class Reloader:
                 self.pins.forget(tenant)
 
     def _take_built(self, result: TenantBuilt, order: ScanRequest) -> _After:
-        """Changes nothing if the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile."""
-        tenant = result.tenant
-        with self._swap.changing():
-            files = self._swap.tenants.files.get(tenant)
-            if files is None or files.known != order.known.get(tenant, NO_FINGERPRINT):
-                return _After.ANOTHER
-            if (files.pin is not None) != (tenant in order.check_only):
-                return _After.ANOTHER
-            self._swap.apply(self._swap.tenants.built(result))
-            self._slow.took(tenant, result.processor_s)
+        """Changes nothing if the tenant was pinned, unpinned, removed or loaded elsewhere meanwhile. Waits for the audit to take
+        the record."""
+        tenant, told = result.tenant, False
+        while True:
+            try:
+                with self._swap.changing():
+                    files = self._swap.tenants.files.get(tenant)
+                    if files is None or files.known != order.known.get(tenant, NO_FINGERPRINT):
+                        return _After.ANOTHER
+                    if (files.pin is not None) != (tenant in order.check_only):
+                        return _After.ANOTHER
+                    self._swap.apply(self._swap.tenants.built(result))
+                    self._slow.took(tenant, result.processor_s)
+                break
+            except JournalUnavailable as error:
+                if not result.refused and tenant not in order.check_only:
+                    self._swap.live.hold(tenant)
+                if not told:
+                    _log.error("policies not taken over", tenant=tenant, error=str(error))
+                told = True
+                if self._stopping.wait(_RECORD_AGAIN_S):
+                    raise
         if result.not_kept:
             _log.error("revision not kept", tenant=tenant, revision=result.revision, error=result.not_kept)
         return _After.NOTHING

@@ -83,11 +83,7 @@ class PolicySwap:
         if change is None:
             return
         if change.outcome is not None:
-            try:
-                self.record(change.outcome)
-            except JournalUnavailable:
-                undo()
-                raise
+            self._record(change.outcome, undo, serves=change.swap is not None)
             if change.outcome.kind in {"POLICY_LOADED", "POLICY_CHECKED", "POLICY_REFUSED"}:
                 self._metrics.loaded(change.outcome.tenant, refused=change.outcome.kind == "POLICY_REFUSED")
         self.tenants = change.after
@@ -105,6 +101,16 @@ class PolicySwap:
         if change.log is not None:
             level, event, fields = change.log
             getattr(_log, level)(event, **fields)
+
+    def _record(self, outcome: Outcome, undo: Callable[[], None], *, serves: bool) -> None:
+        try:
+            if serves:
+                self.live.record_begins()
+            self.record(outcome)
+        except JournalUnavailable:
+            self.live.record_ended()
+            undo()
+            raise
 
     def place(self, release: CurrentRelease, recorded: Fork | None = None) -> None:
         """From now on, the rows of run time are those of this release, and what serves its files has its position. While a
@@ -138,9 +144,11 @@ class PolicySwap:
                 self.live.put(self._policy(tenant, policy.snapshot))
 
     def end_rows(self) -> None:
-        """Rows of run time whose end has passed count no more. Call it within `changing`."""
-        for tenant in self._overlays.ended() if self._overlays is not None else ():
-            self._put(tenant)
+        """Rows of run time whose end has passed count no more, and those whose record was not written are tried again. Call it
+        within `changing`."""
+        if self._overlays is not None:
+            for tenant in {*self._overlays.ended(), *(self._waiting & {*self.live.unrecorded})}:
+                self._put(tenant)
 
     def next_end_us(self) -> int | None:
         """When the next row of run time ends; None if none does. Call it within `changing`."""
@@ -179,17 +187,28 @@ class PolicySwap:
         """The swap: one assignment. If the rows of run time do not fit, or their record is not written, what serves goes
         on, and the next call tries again."""
         base = self._bases.get(tenant)
-        snapshot = base
+        snapshot, held = base, tenant in self.live.unrecorded
         try:
             if base is not None and self._overlays is not None:
                 snapshot = self._overlaid(self._overlays, tenant, base)
             self._waiting.discard(tenant)
-        except (OverlayRefusedError, JournalUnavailable, OSError, ValueError) as error:
-            self._waiting.add(tenant)
-            if not isinstance(error, OtherReleaseError):
-                _log.error("rows of run time do not serve", tenant=tenant, error=str(error))
-            snapshot = self._present(tenant)
+            outdated = False
+        except OtherReleaseError:
+            snapshot, outdated = self._wait(tenant), held
+        except JournalUnavailable as error:
+            snapshot, outdated = self._wait(tenant, error if not held else None), True
+        except (OverlayRefusedError, OSError, ValueError) as error:
+            snapshot, outdated = self._wait(tenant, error), False
         self.live.put(self._policy(tenant, snapshot))
+        self.live.hold(tenant, on=outdated)
+        self.live.record_ended()
+
+    def _wait(self, tenant: Tenant, error: Exception | None = None) -> Snapshot | None:
+        """The tenant's newest rows do not serve yet. Returns what does."""
+        self._waiting.add(tenant)
+        if error is not None:
+            _log.error("rows of run time do not serve", tenant=tenant, error=str(error))
+        return self._present(tenant)
 
     def _overlaid(self, overlays: Overlays, tenant: Tenant, base: Snapshot) -> Snapshot:
         """Raises OverlayRefusedError and JournalUnavailable, and what `Overlays.read` raises."""
@@ -210,6 +229,7 @@ class PolicySwap:
             if over_others and (left_out := overlays.left_out(tenant)):
                 texts = [each.text for each in left_out[:_SHOWN]]
                 _log.warning("rows of run time do not fit these files", tenant=tenant, rows=len(left_out), first=texts)
+            self.live.record_begins()
             self.record(Outcome("BINDINGS_APPLIED", tenant, snapshot.revision, detail, content))
             if archive is not None:
                 overlays.stored(tenant, archive)
