@@ -77,7 +77,12 @@ def write_new(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Ensures that the folder's entries are on disk. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    sync_file(folder)
+
+
+def sync_file(path: Path) -> None:
+    """Ensures that the file's content is on disk. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -115,13 +115,25 @@ def test_full_disk_leaves_stored_revisions_intact(kept: RevisionStore, monkeypat
     one, other = trees(2)
     kept.keep(Archive.of(one, ACME, 1, kept.source, ""))
 
-    def full(descriptor: int) -> None:
+    def full(*paths: str) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         kept.keep(Archive.of(other, ACME, 2, kept.source, ""))
     assert [f"{one.revision(ACME)}.zip"] == [path.name for path in (kept.directory / ACME).iterdir()]
+
+
+def test_a_pinned_revision_survives_a_power_cut(kept: RevisionStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tree,) = trees(1)
+    kept.keep(Archive.of(tree, ACME, 1, kept.source, ""))
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+
+    kept.pin(ACME, Pin(tree.revision(ACME), "ci", 1))
+
+    stored = {path.stat().st_ino for path in (kept.directory / ACME, *(kept.directory / ACME).iterdir())}
+    assert stored == set(synced)
 
 
 @pytest.mark.parametrize(

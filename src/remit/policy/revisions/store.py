@@ -10,7 +10,7 @@ from typing import Final
 
 from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant, is_revision, parse_tenant
-from remit.files import make_private, open_private, sync_folder, writable_by_others, write_whole
+from remit.files import make_private, open_private, sync_file, sync_folder, writable_by_others, write_whole
 from remit.policy.read.tree import Tree
 from remit.policy.revisions.archive import Archive, RevisionNotStoredError, StoredRevision, read_about, read_archive
 
@@ -55,7 +55,8 @@ class RevisionStore:
             newest = self.newest(archive.tenant)
             revision = archive.about.revision
             if newest is None or newest.revision != revision:
-                write_whole(folder / f"{revision}.zip", archive.content)
+                # A sync of each of thousands takes longer than to load them. A power cut may take the newest; a pin syncs.
+                write_whole(folder / f"{revision}.zip", archive.content, synced=False)
                 self._prune(archive.tenant)
 
     def revisions(self, tenant: Tenant) -> list[StoredRevision]:
@@ -110,8 +111,10 @@ class RevisionStore:
         """Pins a revision. Returns a function that undoes it. Raises RevisionNotStoredError if the revision is no
         longer stored, and OSError."""
         with self._alone():
-            if not (self.directory / tenant / f"{pin.revision}.zip").exists():
-                raise RevisionNotStoredError(f"revision `{pin.revision}` of tenant `{tenant}` is not kept")
+            try:
+                sync_file(self.path(tenant, pin.revision))
+            except FileNotFoundError:
+                raise RevisionNotStoredError(f"revision `{pin.revision}` of tenant `{tenant}` is not kept") from None
             return self._write_pin(tenant, pin)
 
     def unpin(self, tenant: Tenant, caller: str, time_us: int) -> Callable[[], None]:

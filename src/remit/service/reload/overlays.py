@@ -114,6 +114,10 @@ class Overlays:
         self._clock_us = clock_us
         self._question_rows = question_rows
         self._tenants: dict[Tenant, _Overlay] = {}
+        self._pending: set[Tenant] = set()
+        """Those that may have pending rows. To ask each of thousands would take longer than most changes."""
+        self._ending: set[Tenant] = set()
+        """Those that may have rows that end."""
         self._is_read = False
 
     def read(self, release: CurrentRelease, tenants: Iterable[Tenant] | None = None) -> set[Tenant]:
@@ -135,8 +139,10 @@ class Overlays:
                 overlay.pending |= dict.fromkeys(each.change.gone)
                 overlay.pending.update((RowKey.of(row), GrantedRow(row, each.seq)) for row in each.change.granted)
             overlay.hash = position.bindings.hash
+            self._leave(tenant, overlay, overlay.pending)
         self._is_read = True
-        return {tenant for tenant, overlay in self._tenants.items() if overlay.pending}
+        self._pending = {tenant for tenant in self._pending if self._tenants[tenant].pending}
+        return self._pending.copy()
 
     def serves(self, tenant: Tenant) -> bool:
         """Whether `over` has made a snapshot with its rows, if maybe not the newest."""
@@ -167,8 +173,9 @@ class Overlays:
         before, count, ending, pending = overlay.onto(base, now_us)
         if base.policy.runtime is None:
             # No row counts. They wait for files that open them again.
-            overlay.base, overlay.effective, overlay.count, overlay.pending = base, base, 0, pending
+            overlay.base, overlay.effective, overlay.count = base, base, 0
             overlay.ending, overlay.ends = {}, []
+            self._leave(tenant, overlay, pending)
             return base
         served = RuntimeLinks(before) if count else None
         new, gone = _difference(served, pending, now_us)
@@ -194,11 +201,13 @@ class Overlays:
         if before is base:
             effective.expect_changes()
             overlay.ends = []
-        overlay.pending = {key: pending.pop(key) for key in left_out}
+        self._leave(tenant, overlay, {key: pending.pop(key) for key in left_out})
         ending = _still_ending(ending, pending, now_us)
         overlay.end_later(ending.keys() & new.keys(), ending, now_us)
         overlay.base, overlay.effective, overlay.count, overlay.last = base, effective, count, last
         overlay.ending = ending
+        if overlay.ends:
+            self._ending.add(tenant)
         return effective
 
     def archive(self, tenant: Tenant) -> RuntimeArchive | None:
@@ -234,12 +243,19 @@ class Overlays:
 
     def next_end_us(self) -> int | None:
         """When the next row ends, in microseconds since the Unix epoch; None if none does."""
-        return min((overlay.ends[0][0] for overlay in self._tenants.values() if overlay.ends), default=None)
+        self._ending = {tenant for tenant in self._ending if self._tenants[tenant].ends}
+        return min((self._tenants[tenant].ends[0][0] for tenant in self._ending), default=None)
 
     def ended(self) -> list[Tenant]:
         """The tenants with rows whose end has passed and that still serve."""
         now_us = self._clock_us()
-        return [tenant for tenant, each in self._tenants.items() if each.ends and each.ends[0][0] <= now_us]
+        ends = {tenant: self._tenants[tenant].ends for tenant in self._ending}
+        return [tenant for tenant, each in ends.items() if each and each[0][0] <= now_us]
+
+    def _leave(self, tenant: Tenant, overlay: _Overlay, pending: dict[RowKey, GrantedRow | None]) -> None:
+        overlay.pending = pending
+        if pending:
+            self._pending.add(tenant)
 
     def _require_fit(
         self, before: Snapshot, after: Snapshot, granted: Sequence[RuntimeRow], in_force: Sequence[RuntimeRow]
