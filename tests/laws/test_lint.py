@@ -6,15 +6,17 @@ from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import World, patterns, randoms, worlds
+from strategies import World, patterns, pick, randoms, worlds
 from support.trees import tree_of
-from worldly import grounds, questions, reach_questions
+from test_granted import TENANT, opened
+from worldly import grounds, questions, reach_questions, tenants
 
-from remit.core.names import Namespace, Principal, Tenant, Word
+from remit.core.names import Namespace, Principal, Subject, Tenant, Word
 from remit.core.patterns import NamespacePattern
 from remit.core.policy import Policy
 from remit.core.question import Question, ReachQuestion
 from remit.core.rows import Effect, ReachRule
+from remit.core.runtime import RuntimeRow
 from remit.engine.pattern_cover import covered, depths
 from remit.engine.snapshot import Snapshot
 from remit.policy.lint.finding import RuleId
@@ -48,16 +50,33 @@ def test_the_depths_of_a_pattern_are_the_pattern(pattern: NamespacePattern) -> N
 
 @given(worlds, randoms)
 def test_rows_that_lint_calls_dead_or_redundant_decide_nothing(world: World, random: Random) -> None:
-    """Each such row may be taken out, alone, and every answer stays as it was."""
+    """Each such row may be taken out, alone, and every answer stays as it was, also for somebody who is granted what
+    `runtime` opens."""
+    opening = opened(random, world)
+    if TENANT in tenants(world) and random.randrange(2):
+        leaver = f"p, user:left, {TENANT}, {pick(random, ('**', *world.segments))}, *, *, deny"
+        world = replace(world, files=opening.files(world)).with_rows(f"{TENANT}/bindings.csv", leaver)
     dead = {RuleId.NEVER_MATCHING, RuleId.REDUNDANT_ROW, RuleId.DENY_NEVER_APPLIES}
     tree = tree_of(world.files)
     root = load_root(tree)
     found = [each for each in findings_of(tree) if each.rule in dead and "/" in each.file]
-    for finding in random.sample(found, min(4, len(found))):
+    found = sorted(random.sample(found, len(found)), key=lambda each: "user:left" not in each.message)
+    for finding in found[:4]:
         policy = read_policy(tree, Tenant(finding.file.partition("/")[0]), root)
-        before, after = Snapshot(policy), Snapshot(_without(policy, finding.file, finding.line))
+        rest = _without(policy, finding.file, finding.line)
+        before, after = Snapshot(policy), Snapshot(rest)
         for question in questions(before, random, 60):
             assert before.decide(question).effect == after.decide(question).effect
+        known = sorted((*before.graph.groups, *before.graph.roles()))
+        open_now = [each for each in known if policy.runtime is not None and policy.runtime.opens(each)]
+        named = [each.subject for each in policy.rules if (each.file, each.line) == (finding.file, finding.line)]
+        for question in questions(before, random, 20) if open_now else ():
+            who = named[0] if named and named[0].startswith(("user:", "service:")) else question.principal
+            scope = NamespacePattern.parse(pick(random, opening.scopes))
+            row = RuntimeRow(Subject(who), Subject(pick(random, open_now)), scope).link(policy.tenant, 2)
+            given, left = (Snapshot(replace(each, links=(*each.links, row))) for each in (policy, rest))
+            asked_later = question._replace(principal=Principal(who))
+            assert given.decide(asked_later).effect == left.decide(asked_later).effect
         for asked in reach_questions(before, random, 60):
             assert grounds(before.reach.decide(asked)) == grounds(after.reach.decide(asked))
 

@@ -500,6 +500,42 @@ def test_roles_and_groups_that_wait_for_members_at_run_time_are_in_order() -> No
     assert {"unused-role", "role-nobody-holds", "group-without-members"} == {each.split()[1][:-1] for each in idle}
 
 
+@pytest.mark.parametrize(
+    ("opened", "applies"),
+    [
+        ("roles: [role:writer], scopes: ['**']", True),
+        ("groups: ['group:c*'], scopes: [a.b]", True),
+        ("groups: ['group:c*'], scopes: [b]", False),
+        ("roles: [role:reader], scopes: ['**']", False),
+        ("suspend: group:suspended", False),
+    ],
+)
+def test_deny_applies_to_what_its_principal_may_be_granted_at_run_time(opened: str, applies: bool) -> None:
+    """A leaver who holds nothing else; `group:left` has another one."""
+    bindings = (
+        f"{WAITING_BINDINGS}p, user:leo, acme, **, FLOW, CREATE|UPDATE, deny\n"
+        "g, user:lea, group:left, acme\np, group:left, acme, a.**, FLOW, UPDATE, deny\n"
+    )
+    told = found(RuleId.DENY_NEVER_APPLIES, roles=WAITING, bindings=bindings, tenant=f"runtime: {{{opened}}}\n")
+
+    lines = [each.split()[0] for each in told if each.startswith("acme/bindings.csv")]
+    assert ([] if applies else ["acme/bindings.csv:3:4", "acme/bindings.csv:5:4"]) == lines
+
+
+@pytest.mark.parametrize("opened", ["groups: [group:in], scopes: [a.**]", "roles: [role:reader], scopes: ['**']"])
+def test_rows_of_somebody_who_may_be_admitted_at_run_time_count(opened: str) -> None:
+    told = found(
+        RuleId.NEVER_MATCHING,
+        RuleId.DENY_NEVER_APPLIES,
+        roles=READER,
+        bindings="g, group:in, role:reader, acme\ng, user:eve, role:reader, acme\n"
+        "p, user:eve, acme, a.**, FLOW, *, deny\n",
+        tenant=f"access: [group:in]\nruntime: {{{opened}}}\n",
+    )
+
+    assert ("groups" in opened) == (told == [])
+
+
 def test_row_out_of_the_scopes_that_are_opened_matches_nothing() -> None:
     opened = "runtime: {groups: [group:crew], scopes: [a.**]}\n"
     row = "p, group:crew, acme, b.**, FLOW, VIEW, allow\n"

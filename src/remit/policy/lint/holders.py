@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 from remit.core.names import Principal, Subject
 from remit.core.patterns import EVERYWHERE, NamespacePattern
 from remit.core.rows import Effect, Link, Rule
-from remit.core.runtime import Runtime
 from remit.engine.pattern_trie import PatternTrie
 from remit.engine.role_graph import STATES_LIMIT
 from remit.engine.snapshot import Snapshot
@@ -43,21 +42,27 @@ class People:
 
 
 class Holders:
-    """Who holds what in a tenant, and where. Principals that are not on the access list hold nothing."""
+    """Who holds what in a tenant, and where. Principals that are not on the access list hold nothing, unless `runtime` opens
+    a group that is."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._graph = snapshot.graph
-        self._runtime = snapshot.policy.runtime or Runtime()
+        self._opened = list(_opened(snapshot))
         self._links = snapshot.policy.links
         self._roles: dict[Subject, Sequence[tuple[str, NamespacePattern]] | None] = {}
         self._bindings: dict[tuple[int, str], Sequence[Grant]] = {}
         self.admitted = snapshot.admitted
+        self._admits_later = any(self.admits(subject) for subject, _ in self._opened)
         named = (*(rule.subject for rule in snapshot.policy.rules), *(link.member for link in self._links))
         self.principals = [Principal(each) for each in dict.fromkeys(named) if each.startswith(_PRINCIPALS)]
         self.populated, self.regions = self._spread()
         self.undecided: list[Principal | Subject] = []
         """Principals and roles whose chains have more scopes than are distinguished."""
-        self.people = list(self._people())
+        self.people = list(self._people(admitted=True))
+        self.outside = list(self._people(admitted=False)) if self._admits_later else []
+        """The people who are not on the access list, and may come onto it at run time."""
+        self.at_run_time = [grant for opened in self._opened for grant in self._later(*opened)]
+        """What whoever is granted something at run time may come to hold beside their own."""
 
     def admits(self, subject: str) -> bool:
         """True if there is no access list, or it admits the principal, or it has the group or a group above it."""
@@ -66,7 +71,7 @@ class Holders:
     def held(self, subject: str) -> Sequence[NamespacePattern]:
         """Where somebody holds a subject: patterns that together match exactly."""
         if subject.startswith(_PRINCIPALS):
-            return (EVERYWHERE,) if self.admits(subject) else ()
+            return (EVERYWHERE,) if self._admits_later or self.admits(subject) else ()
         return self.regions.get(subject, ())
 
     def reached(self, role: Subject) -> Sequence[tuple[str, NamespacePattern]]:
@@ -82,11 +87,9 @@ class Holders:
         populated: set[str] = set()
         regions: defaultdict[str, _Region] = defaultdict(_Region)
         # At run time somebody may be put there.
-        for subject in (*self._graph.groups, *self._graph.roles()):
-            scopes = self._runtime.scopes if self._runtime.opens(subject) else ()
-            for scope in (EVERYWHERE,) if subject == self._runtime.suspend else scopes:
-                populated.add(subject)
-                regions[subject].widen(scope)
+        for subject, scope in self._opened:
+            populated.add(subject)
+            regions[subject].widen(scope)
         for member, links in self._members_first():
             if member.startswith(_PRINCIPALS):
                 populated.update(link.holds for link in links)
@@ -117,10 +120,10 @@ class Holders:
                 if not waiting[link.holds] and link.holds in links:
                     ready.append(link.holds)
 
-    def _people(self) -> Iterator[People]:
+    def _people(self, *, admitted: bool) -> Iterator[People]:
         alike: defaultdict[tuple[str, ...], list[Principal]] = defaultdict(list)
         for principal in self.principals:
-            if self.admits(principal):
+            if self.admits(principal) is admitted:
                 links = sorted(f"{link.holds} {link.scope.text}" for link in self._graph.links_of(principal))
                 own = (principal,) if self._graph.rules_of(principal) else ()
                 alike[(*own, *links)].append(principal)
@@ -131,8 +134,14 @@ class Holders:
             else:
                 yield People(names, grants)
 
-    def _grants(self, principal: Principal) -> Sequence[Grant] | None:
-        groups = self._walk(principal, "group:")
+    def _later(self, subject: Subject, scope: NamespacePattern) -> Sequence[Grant]:
+        grants = self._grants(subject, scope)
+        if grants is None:
+            self.undecided.append(subject)
+        return grants or ()
+
+    def _grants(self, holder: str, within: NamespacePattern = EVERYWHERE) -> Sequence[Grant] | None:
+        groups = self._walk(holder, "group:", within)
         if groups is None:
             return None
         grants: list[Grant] = []
@@ -164,11 +173,13 @@ class Holders:
             if (region := scope.intersection(rule.namespaces)) is not None
         ]
 
-    def _walk(self, start: str, through: str) -> Sequence[tuple[str, NamespacePattern]] | None:
-        """The subjects reached from `start` over g rows that hold names beginning with `through`, with their patterns;
+    def _walk(
+        self, start: str, through: str, within: NamespacePattern = EVERYWHERE
+    ) -> Sequence[tuple[str, NamespacePattern]] | None:
+        """The subjects reached from `start`, which is held `within` a pattern, over g rows that hold names beginning with `through`, with their patterns;
         None if there are more than STATES_LIMIT."""
-        states: list[tuple[str, NamespacePattern]] = [(start, EVERYWHERE)]
-        seen = {(start, EVERYWHERE.text)}
+        states: list[tuple[str, NamespacePattern]] = [(start, within)]
+        seen = {(start, within.text)}
         for subject, scope in states:
             for link in self._graph.links_of(subject):
                 overlap = scope.intersection(link.scope) if link.holds.startswith(through) else None
@@ -178,6 +189,18 @@ class Holders:
                     seen.add((link.holds, overlap.text))
                     states.append((link.holds, overlap))
         return states
+
+
+def _opened(snapshot: Snapshot) -> Iterator[tuple[Subject, NamespacePattern]]:
+    """The groups and roles that somebody may be granted at run time, and where."""
+    runtime = snapshot.policy.runtime
+    if runtime is None:
+        return
+    listed = (Subject(name) for name in snapshot.policy.access or () if name.startswith("group:"))
+    for subject in dict.fromkeys((*snapshot.graph.groups, *snapshot.graph.roles(), *listed)):
+        scopes = runtime.scopes if runtime.opens(subject) else ()
+        for scope in (EVERYWHERE,) if subject == runtime.suspend else scopes:
+            yield subject, scope
 
 
 class _Region:

@@ -1,7 +1,8 @@
 """Rules about single rows: rows that match nothing, that another row covers, or that give more than they seem to."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from remit.core.names import Word
@@ -64,7 +65,7 @@ def _giving_nothing(tenant: LintedTenant) -> Iterator[LintFinding]:
     holders = tenant.holders
     giving = {
         _given_by(grant.binding)
-        for people in holders.people
+        for people in (*holders.people, *holders.outside)
         for grant in people.grants
         if grant.binding is not None and tenant.matches(grant.rule, grant.region)
     }
@@ -136,16 +137,8 @@ def deny_never_applies(tenant: LintedTenant) -> Iterator[LintFinding]:
                 yield tenant.texts.at(rule, 1, RuleId.DENY_NEVER_APPLIES, f"`{rule.text}` matches no question: {why}")
             elif tenant.holders.held(rule.subject):
                 open_questions[rule.subject].append(rule)
-    applied = set()
-    for people in tenant.holders.people:
-        denies = [
-            grant
-            for grant in people.of(Effect.DENY)
-            if grant.rule.subject in open_questions and id(grant.rule) not in applied
-        ]
-        if denies:
-            allows = list(people.of(Effect.ALLOW))
-            applied |= {id(deny.rule) for deny in denies if _takes_away(tenant, deny, allows)}
+    applied = _applied(tenant, open_questions)
+    later = ", nor may be at run time" if tenant.policy.runtime is not None else ""
     for rules in open_questions.values():
         for rule in rules:
             if id(rule) not in applied and not tenant.holders.undecided:
@@ -153,8 +146,27 @@ def deny_never_applies(tenant: LintedTenant) -> Iterator[LintFinding]:
                     rule,
                     1,
                     RuleId.DENY_NEVER_APPLIES,
-                    f"`{rule.text}` takes nothing away: nobody it applies to is allowed any of it by any row",
+                    f"`{rule.text}` takes nothing away: nobody it applies to is allowed any of it by any row{later}",
                 )
+
+
+def _applied(tenant: LintedTenant, subjects: Container[str]) -> set[int]:
+    """The denies of these subjects that take something away, now or after a grant at run time."""
+    applied: set[int] = set()
+    later = [grant for grant in tenant.holders.at_run_time if grant.rule.effect is Effect.ALLOW]
+    tried: set[tuple[int, str]] = set()
+    """Denies that were compared with `later`: many people hold the same in the same place."""
+    for people in (*tenant.holders.people, *tenant.holders.outside):
+        denies = [grant for grant in people.of(Effect.DENY) if grant.rule.subject in subjects]
+        allows = list(people.of(Effect.ALLOW)) if denies else ()
+        for deny in denies:
+            key = id(deny.rule), deny.region.text
+            if id(deny.rule) not in applied and _takes_away(
+                tenant, deny, allows if key in tried else chain(allows, later)
+            ):
+                applied.add(id(deny.rule))
+            tried.add(key)
+    return applied
 
 
 def _awaited(tenant: LintedTenant, subject: str) -> bool:
