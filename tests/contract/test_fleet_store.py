@@ -1,9 +1,13 @@
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import Any, Final
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -29,7 +33,7 @@ from remit.fleet.schema.migrate import VERSION_TABLE
 from remit.fleet.schema.tables import changes, folders, heads, metadata, nodes, releases
 from remit.fleet.store import Draft, PolicyStore, Reviewed
 from remit.fleet.trust import Trust
-from remit.fleet.writes import store_us
+from remit.fleet.writes import ABANDONED_S, store_us
 from remit.policy.live import LivePolicies, Requirement, RevisionNotCurrentError, TenantPolicy, TenantState
 
 ACME, GLOBEX = Tenant("acme"), Tenant("globex")
@@ -243,6 +247,44 @@ def test_a_change_has_the_time_after_its_wait_for_another_one(store: PolicyStore
                 until(lambda: autocommit.execute(waits).scalar_one() == 1)
             held_us = store_us(first._connection)
         assert held_us <= after.result()
+
+
+HOLDS: Final = """
+import sys, time
+from remit.core.names import Tenant
+from remit.fleet.store import PolicyStore
+with PolicyStore(sys.argv[1]) as store, store.changing(Tenant("acme")):
+    print("locked", flush=True)
+    time.sleep(3_600)
+"""
+
+
+def test_a_process_that_stops_in_the_middle_of_a_change_gives_its_lock_up(store: PolicyStore, url: str) -> None:
+    """PostgreSQL alone: whoever may write to a SQLite file shares a machine with whoever can end such a process."""
+    if store.engine.dialect.name != "postgresql":
+        return
+    publish(store, 0, acme=allows("ann"))
+    row = parse_runtime_row("user:ann", "group:suspended")
+    with subprocess.Popen([sys.executable, "-c", HOLDS, url], stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"locked\n"
+            holder.send_signal(signal.SIGSTOP)
+            with store.changing(ACME) as write:
+                head = write.commit(BindingChange((row,), ()), "ci")
+        finally:
+            holder.kill()
+    assert head == store.bindings(ACME)[0]
+
+
+def test_a_change_that_takes_long_to_find_out_keeps_its_lock(store: PolicyStore) -> None:
+    publish(store, 0, acme=allows("ann"))
+    row = parse_runtime_row("user:ann", "group:suspended")
+    with store.changing(ACME) as write:
+        began_s = monotonic()
+        until(lambda: monotonic() - began_s > 1.5 * ABANDONED_S)
+        write.commit(BindingChange((row,), ()), "ci")
+    assert [row] == [each.row for each in store.bindings(ACME)[1]]
 
 
 def test_a_change_reads_rows_that_end_apart_from_the_others(store: PolicyStore) -> None:

@@ -2,6 +2,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any, Final, NamedTuple, Self
 
 from sqlalchemy import Connection, Engine, NullPool, insert, make_url, select, text, update
@@ -33,6 +34,7 @@ from remit.fleet.schema.migrate import require_newest, upgrade
 from remit.fleet.schema.tables import bindings, folders, nodes, releases
 from remit.fleet.trust import Trust
 from remit.fleet.writes import (
+    ABANDONED_S,
     TenantWrite,
     append_change,
     append_changes,
@@ -56,6 +58,8 @@ _EXPECTED: Final = "`sqlite:///PATH` or `postgresql+psycopg://USER@HOST/DATABASE
 _POSTGRESQL_LOCK: Final = 0x72656D6974707562
 _NOT_ALLOWED: Final = "42501"
 """The SQLSTATE of PostgreSQL for a missing right."""
+_IN_TRANSACTION: Final = 2
+"""What libpq calls PQTRANS_INTRANS: psycopg comes with an extra."""
 
 
 class Draft(NamedTuple):
@@ -333,7 +337,7 @@ class PolicyStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        with self._errors("write to"), self._writing.begin() as connection:
+        with self._errors("write to"), self._writing.begin() as connection, _alive(connection):
             yield connection
 
     @contextmanager
@@ -348,6 +352,31 @@ class PolicyStore:
             raise PolicyStoreError(f"cannot {doing} {where}: `{error.filename}`: {error.strerror}") from error
         except (SQLAlchemyError, AuditStoreError) as error:
             raise PolicyStoreError(f"cannot {doing} {where}: {error}") from error
+
+
+@contextmanager
+def _alive(connection: Connection) -> Iterator[None]:
+    """While the block computes, PostgreSQL hears that this process has not stopped."""
+    if connection.dialect.name != "postgresql":
+        yield
+        return
+    driver: Any = connection.connection.dbapi_connection
+    ended = Event()
+
+    def beat() -> None:
+        while not ended.wait(ABANDONED_S / 4):
+            with driver.lock:
+                # Neither in the middle of a statement nor of a COPY.
+                if driver.pgconn.transaction_status == _IN_TRANSACTION:
+                    driver.pgconn.exec_(b"SELECT 1")
+
+    beating = Thread(target=beat, name="remit-alive", daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        beating.join()
 
 
 def _lock(connection: Connection) -> None:

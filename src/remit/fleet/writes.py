@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     bindparam,
+    func,
     insert,
     literal,
     literal_column,
@@ -31,6 +32,8 @@ _HEADS: Final = 10_000
 CHANNEL: Final = "remit_policy"
 """PostgreSQL tells listeners on this channel that something may be new. The text of a notification means nothing."""
 
+ABANDONED_S: Final = 2.0
+"""How long PostgreSQL keeps the lock of a tenant for a process that has stopped, or whose network is gone."""
 
 # Statements of each change are built once.
 _ROWS: Final = select(bindings.c.member, bindings.c.holds, bindings.c.scope, bindings.c.expires_us, bindings.c.seq)
@@ -46,7 +49,11 @@ _HEAD: Final = select(heads.c.seq, heads.c.hash).where(heads.c.tenant == bindpar
 _locked: Final = _HEAD.with_for_update().subquery("locked")
 _LOCK: Final = {
     # The clock outside: it is read when the lock is there.
-    "postgresql": select(_locked, _CLOCK.label("now_us")),
+    "postgresql": select(
+        _locked,
+        _CLOCK.label("now_us"),
+        func.set_config("idle_in_transaction_session_timeout", f"{ABANDONED_S * 1_000:.0f}ms", True),
+    ),
     "sqlite": _HEAD.add_columns(bindparam("now_us", type_=BigInteger).label("now_us")),
 }
 _MADE_BY: Final = select(changes).where(

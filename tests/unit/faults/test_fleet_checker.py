@@ -228,6 +228,7 @@ RIGHT = {
         seen(1.0, 3, 2, "user:ann", allowed=False, rows=5),
         seen(1.0, 3, 2, "user:bob", allowed=False, rows=4),
         seen(1.0, 3, 1, "user:cid", allowed=True, rows=5),
+        seen(1.0, 3, 0, "user:ann", allowed=False),
         logs=(LOADING,),
     ),
     "an old allow by a row within the bound": history(

@@ -229,10 +229,11 @@ class _Decisions:
 
     def _is_less(self, call: CheckCall, answer: SeenAnswer) -> bool:
         """Whether it may be the answer of a node that loads newer files: what was there, less what was taken away since. Its
-        revision has no other source."""
+        revision has no other source, or is of the files there, if no row is left."""
         position = answer.position
         assert position is not None
-        if answer.revision in self._history.allowed or not self._places.newer_files(position):
+        published = self._history.allowed.keys() - {self._places.change[position].revision}
+        if answer.revision in published or not self._places.newer_files(position):
             return False
         there = {self._places.allows(position, call.principal, at_us) for at_us in self._ever(position)}
         return answer.allowed in there or (not answer.allowed and self._places.may_lose(position, call.principal))
