@@ -1,5 +1,6 @@
 """Two emergency tools at once: whatever else is going on, who is suspended, revoked or denied is out."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -7,16 +8,20 @@ from threading import Thread
 from typing import NamedTuple
 
 import pytest
+from starlette.testclient import TestClient
 from support.postgres import Postgres
-from support.runtime import BINDINGS, ROLES, files
+from support.runtime import BINDINGS, ROLES, RUNTIME, files
 from support.server import Server, remit, until
 from support.trees import Files, snapshot_of, tree_of
 
-from remit.client import DecisionUnavailable, RuntimeBinding
+from remit.client import AsyncClient, Client, DecisionUnavailable, RuntimeBinding
+from remit.console.app import application
+from remit.console.options import ConsoleOptions
 from remit.fleet.history import Known
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.review import reviewer
 from remit.fleet.store import Draft, PolicyStore
+from remit.v1 import policy_service_pb2 as messages
 
 ALICE, ZOE_VIEWS = "user:alice", RuntimeBinding("user:zoe", "role:viewer", "a.**")
 ROWS = 40_000
@@ -196,3 +201,60 @@ def test_a_node_whose_audit_was_away_answers_nothing_before_it_has_caught_up(
             with two.client(timeout_s=1.0) as client, pytest.raises(DecisionUnavailable):
                 client.tenant("acme").check(principal, "VIEW", "FLOW", "a.x")
         assert not first_answer(two, principal)
+
+
+BLOCKING = ROLES.replace(b"group:suspended", b"group:blocked")
+WITHOUT_SUSPENSION = {
+    "no runtime": {name: content for name, content in files().items() if name != "acme/tenant.yaml"},
+    "another group": files(roles=BLOCKING, runtime=RUNTIME.replace(b"group:suspended", b"group:blocked")),
+    "a smaller deny": files(roles=ROLES.replace(b"FLOW, *, deny", b"FLOW, UPDATE, deny")),
+}
+
+
+@pytest.mark.parametrize("content", WITHOUT_SUSPENSION.values(), ids=WITHOUT_SUSPENSION)
+def test_a_revision_without_the_suspensions_that_stand_is_pinned_only_if_that_is_wanted(
+    tmp_path: Path, content: Files
+) -> None:
+    revision = snapshot_of(content, "acme").revision
+    url = f"sqlite:///{tmp_path / 'policy.db'}"
+    with PolicyStore(url) as store:
+        store.migrate()
+        store.publish(Draft(tree_of(content), "ci"), 0)
+        with Server(tmp_path / "one", "--policy-store", url, policies=None, node="one", http="127.0.0.1:0") as server:
+            scene = Scene(store, tmp_path, server, 1)
+            scene.publish(files(bindings=BINDINGS + b"g, user:x, role:viewer, acme\n"))
+            until(lambda: scene.views("user:x"), "the second release serves")
+            assert scene.views("user:bert")
+            # Of these two, one may do nothing by the files.
+            scene.change(*(RuntimeBinding(f"user:{who}", "group:suspended") for who in ("bert", "nobody")))
+            until(lambda: not scene.views("user:bert"), "bert is out")
+
+            words = "rollback", "acme", revision[:12], "--target", server.target
+            refused = remit(*words)
+            assert (1, False, True) == (
+                refused.returncode,
+                "user:nobody" in refused.stderr,
+                "for `user:bert`" in refused.stderr and "--lift-suspensions" in refused.stderr,
+            ), refused.stderr
+            for target in (server.target, f"http://127.0.0.1:{server.http_port}"):
+                with Client(target) as client, pytest.raises(DecisionUnavailable, match="`lift_suspensions`") as caught:
+                    client.ask(messages.PinRevisionRequest(tenant="acme", revision=revision))
+                assert caught.value.code == "FAILED_PRECONDITION"
+            console = ConsoleOptions(lambda: AsyncClient(server.target), server.target)
+            with TestClient(application(console), base_url="http://127.0.0.1:9095", follow_redirects=False) as browser:
+                form = {"rev": revision, "tenant": "acme"}
+                own = {"sec-fetch-site": "same-origin"}
+                page = browser.post("/t/acme/pin", data=form, headers=own)
+                assert (400, True, True) == (page.status_code, "user:bert" in page.text, 'name="lift"' in page.text)
+                assert not scene.views("user:bert")
+                assert browser.post("/t/acme/pin", data=form | {"lift": "1"}, headers=own).status_code == 303
+            assert scene.views("user:bert")
+
+            assert remit("rollback", "acme", "--unpin", "--target", server.target).returncode == 0
+            until(lambda: not scene.views("user:bert"), "bert is out again")
+            done = remit(*words, "--lift-suspensions")
+            assert (0, True) == (done.returncode, scene.views("user:bert")), done.stderr
+            with server.store() as audit:
+                assert [["user:bert"]] * 2 == [
+                    json.loads(each.detail)["lifted"] for each in audit.lifecycle(type_="POLICY_PINNED")
+                ]

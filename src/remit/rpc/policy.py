@@ -97,7 +97,13 @@ class PolicyServicer(PolicyWordsServicer, policy_service_pb2_grpc.PolicyServiceS
     ) -> messages.PinRevisionResponse:
         tenant = named("tenant", parse_tenant, request.tenant)
         require_digits("revision", request.revision)
-        replaced = self._reloader.pins.pin(tenant, request.revision, caller.get().principal, self._time_for(context))
+        replaced = self._reloader.pins.pin(
+            tenant,
+            request.revision,
+            caller.get().principal,
+            self._time_for(context),
+            lift=request.lift_suspensions,
+        )
         told = self._serving(tenant)
         return messages.PinRevisionResponse(revision=told.revision, replaced=replaced, position=told.position)
 

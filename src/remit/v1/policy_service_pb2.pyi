@@ -266,18 +266,24 @@ class PinRevisionRequest(_message.Message):
 
     TENANT_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    LIFT_SUSPENSIONS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     revision: _builtins.str
     """The first digits of the stored revision, at least 8 of its 64."""
+    lift_suspensions: _builtins.bool
+    """Pins the revision also if it lifts suspensions: if it allows somebody whom a row of run time denies something what is
+    denied now. Without it, such a revision is FAILED_PRECONDITION, and the error names the people.
+    """
     def __init__(
         self,
         *,
         tenant: _builtins.str = ...,
         revision: _builtins.str = ...,
+        lift_suspensions: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lift_suspensions", b"lift_suspensions", "revision", b"revision", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

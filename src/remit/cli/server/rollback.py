@@ -21,6 +21,9 @@ def rollback(
         str, typer.Argument(metavar="REV", help="A kept revision: its first digits, at least 8.", show_default=False)
     ] = "",
     unpin: Annotated[bool, typer.Option("--unpin", help="Serve the files again.")] = False,
+    lift: Annotated[
+        bool, typer.Option("--lift-suspensions", help="Pin REV also if suspensions that stand do not count with it.")
+    ] = False,
     as_json: JsonOption = False,
     target: ServerOption = DEFAULT_SERVER,
     *,
@@ -41,7 +44,9 @@ def rollback(
             if unpin:
                 _unpin(client, tenant, as_json=as_json)
             elif revision:
-                pinned = client.ask(messages.PinRevisionRequest(tenant=tenant, revision=revision))
+                pinned = client.ask(
+                    messages.PinRevisionRequest(tenant=tenant, revision=revision, lift_suspensions=lift)
+                )
                 if as_json:
                     print_json({"tenant": tenant, **plain(pinned)})
                 else:

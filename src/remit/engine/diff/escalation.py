@@ -243,6 +243,31 @@ def affected(before: Snapshot, after: Snapshot, changed: Iterable[Link]) -> froz
     return frozenset(above)
 
 
+def suspended(snapshot: Snapshot) -> Sequence[Principal]:
+    """Whom a row of run time denies something, sorted."""
+    factory = DiagramFactory()
+    regions = AccessRegions(factory, snapshot)
+    rows = [link for link in snapshot.policy.links if not link.line]
+    denying = {
+        holds
+        for holds in {link.holds for link in rows}
+        if any(not factory.is_empty(regions.denied(holds, permission)) for permission in regions.held(holds))
+    }
+    found = affected(snapshot, snapshot, [link for link in rows if link.holds in denying])
+    return [Principal(each) for each in sorted(found) if not each.startswith(("group:", "role:"))]
+
+
+def undenied(before: Snapshot, after: Snapshot, people: Iterable[Principal]) -> Sequence[Principal]:
+    """The people whom `after` allows something that rows of `before` deny them. Raises TooManyDiagramsError, as a diff does."""
+    factory = DiagramFactory()
+    old, new = AccessRegions(factory, before), AccessRegions(factory, after)
+
+    def is_lifted(who: Principal, permission: Permission) -> bool:
+        return not factory.is_empty(factory.intersection(old.denied(who, permission), new.allows(who, permission)))
+
+    return [who for who in people if any(is_lifted(who, each) for each in old.held(who) & new.held(who))]
+
+
 def binding_question(snapshot: Snapshot, granter: Principal, action: Word, scope: NamespacePattern) -> Question:
     """The question whose answer says if the granter may grant (CREATE) or revoke (DELETE) a row with this scope.
 

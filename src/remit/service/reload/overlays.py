@@ -1,18 +1,18 @@
 """Rows of run time over the policies of files: each change makes the next snapshot from the last one."""
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from math import inf
 from typing import Final, NamedTuple
 
 from remit.core.errors import RemitError
-from remit.core.names import Subject, Tenant
+from remit.core.names import Principal, Subject, Tenant
 from remit.core.rows import Link
 from remit.core.runtime import RuntimeRow, change_of
 from remit.engine.decision_diagram import TooManyDiagramsError
-from remit.engine.diff.escalation import TooManyWaysError, escalations
+from remit.engine.diff.escalation import TooManyWaysError, escalations, suspended, undenied
 from remit.engine.snapshot import Snapshot
 from remit.fleet.binding_log import BindingLog
 from remit.fleet.bindings import GrantedRow, RowKey
@@ -236,6 +236,26 @@ class Overlays:
     def left_out(self, tenant: Tenant) -> list[RowKey]:
         """The rows whose last change does not count yet."""
         return sorted(self._tenants[tenant].pending)
+
+    def lifted(self, tenant: Tenant, files: Snapshot) -> Collection[Principal]:
+        """Whom a row of run time denies something, and these files, with the rows that fit to them, would allow what is denied
+        now. If the patterns are too many to compare, all whom a row denies something."""
+        overlay = self._tenants.get(tenant)
+        if overlay is None or overlay.effective is None or not (people := suspended(overlay.effective)):
+            return ()
+        after = files
+        if files.policy.runtime is not None:
+            # What other people hold changes nothing for these.
+            named: set[str] = {*people}
+            rows = {**overlay.serving(), **overlay.pending}.items()
+            near = {key: row for key, row in rows if key.member in named or key.member.startswith("group:")}
+            new, _ = _difference(None, near, self._clock_us())
+            links = [_link(tenant, each) for each in new.values()]
+            after, _ = fitted(files, links, (), (), self._question_rows)
+        try:
+            return undenied(overlay.effective, after, people)
+        except TooManyDiagramsError:
+            return people
 
     def count(self, tenant: Tenant) -> int:
         """The rows of run time that count."""

@@ -1,7 +1,7 @@
 """Pins and stored revisions: what serves when the policy files must not or cannot serve."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -20,6 +20,9 @@ from remit.service.reload.tenants import TenantFiles, Tenants
 
 _UNPINNED_S: Final = 5.0
 """Processor time to load a tenant that another worker unpinned; after that it counts as slow."""
+
+_SHOWN: Final = 20
+"""People whom a refusal names."""
 
 _log = structlog.get_logger("remit")
 
@@ -62,9 +65,10 @@ class Pins:
         except OSError:
             return None
 
-    def pin(self, tenant: Tenant, prefix: str, caller: str, timeout_s: float) -> str:
+    def pin(self, tenant: Tenant, prefix: str, caller: str, timeout_s: float, *, lift: bool = False) -> str:
         """Serves the stored revision that begins with `prefix` until the tenant is unpinned, whatever the files say.
-        Returns the revision that served before.
+        Returns the revision that served before. Unless `lift` says that this is wanted, suspensions that stand count with it
+        too.
 
         Raises RevisionNotStoredError, PinError, LoadingError, JournalUnavailable, ChildEndedError or OSError; then
         nothing has changed.
@@ -74,8 +78,12 @@ class Pins:
         with self._swap.changing(timeout_s):
             # The tenant may have been removed meanwhile.
             _, files = self._pinnable(tenant)
+            lifted = [*self._swap.lifted(tenant, recalled.snapshot)]
+            if lifted and not lift:
+                raise PinError(_lifting(recalled.revision, lifted))
             pin = Pin(recalled.revision, caller, self._clock_us())
-            self._swap.apply(self._swap.tenants.pinned(tenant, pin, recalled), store.pin(tenant, pin))
+            change = self._swap.tenants.pinned(tenant, pin, recalled, lifted)
+            self._swap.apply(change, store.pin(tenant, pin))
         return files.serving
 
     def unpin(self, tenant: Tenant, caller: str, timeout_s: float) -> None:
@@ -206,6 +214,15 @@ class Pins:
         if tenant == CALLERS:
             raise PinError(f"`{CALLERS}` cannot be pinned: an older revision may hold rights that were revoked since")
         return self._store, files
+
+
+def _lifting(revision: str, people: Sequence[str]) -> str:
+    shown = ", ".join(f"`{each}`" for each in people[:_SHOWN])
+    more = f" and {len(people) - _SHOWN} more" if len(people) > _SHOWN else ""
+    return (
+        f"revision `{revision[:12]}` would lift suspensions: its files allow what is denied now for {shown}{more}; pin another "
+        "revision, or say that you want this: `lift_suspensions`, or `remit rollback` with `--lift-suspensions`"
+    )
 
 
 def _pin(store: RevisionStore, tenant: Tenant) -> Pin | None:

@@ -1,6 +1,6 @@
 """Applies changes to the tenants of a running server: to the table, the live policies, the records and the logs."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import Final
@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from remit.audit.errors import JournalUnavailable
-from remit.core.names import Tenant
+from remit.core.names import Principal, Tenant
 from remit.core.position import Position
 from remit.engine.snapshot import Snapshot
 from remit.fleet.current_release import CurrentRelease, Fork
@@ -142,6 +142,10 @@ class PolicySwap:
                 self._put(tenant)
             elif self._placed(tenant, policy.snapshot) is not policy.snapshot:
                 self.live.put(self._policy(tenant, policy.snapshot))
+
+    def lifted(self, tenant: Tenant, files: Snapshot | None) -> Collection[Principal]:
+        """Who is suspended by a row of run time, and would not be over these files. Call it within `changing`."""
+        return self._overlays.lifted(tenant, files) if self._overlays is not None and files is not None else ()
 
     def end_rows(self) -> None:
         """Rows of run time whose end has passed count no more, and those whose record was not written are tried again. Call it

@@ -3,7 +3,7 @@
 Each event is a method of `Tenants` and returns a `Change`: the table after the event, and its effects.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -153,9 +153,14 @@ class Tenants:
         )
         return Change(after, result.tenant, *_report(result, before), Swap(result.snapshot) if loaded else None)
 
-    def pinned(self, tenant: Tenant, pin: Pin, recalled: TenantBuilt | RemitError) -> Change:
-        """Until it is unpinned, the recalled revision serves, whatever the files say. After an error nothing serves."""
-        detail = {"caller": pin.caller, "replaces": self.files[tenant].serving}
+    def pinned(
+        self, tenant: Tenant, pin: Pin, recalled: TenantBuilt | RemitError, lifted: Sequence[str] = ()
+    ) -> Change:
+        """Until it is unpinned, the recalled revision serves, whatever the files say. After an error nothing serves. `lifted`
+        are people whose suspension does not count then."""
+        detail: dict[str, Any] = {"caller": pin.caller, "replaces": self.files[tenant].serving}
+        if lifted:
+            detail["lifted"] = lifted
         archive = recalled.archive if isinstance(recalled, TenantBuilt) else b""
         log = "warning", "tenant pinned", {"tenant": tenant, "revision": pin.revision, "caller": pin.caller}
         outcome = Outcome("POLICY_PINNED", tenant, pin.revision, detail, archive)

@@ -1,6 +1,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from remit.client import DecisionUnavailable
 from remit.console.cells import tenant_link
 from remit.console.view import View, WebPage
 from remit.console.visit import Visit, whole_revision
@@ -31,13 +32,23 @@ async def act(visit: Visit, form: Mapping[str, str]) -> View | str:
     if typed != visit.tenant:
         return _view(visit, revision, f"expected `{visit.tenant}`", typed)
     if revision:
-        await visit.client.ask(messages.PinRevisionRequest(tenant=visit.tenant, revision=revision))
+        lift = "lift" in form
+        try:
+            await visit.client.ask(
+                messages.PinRevisionRequest(tenant=visit.tenant, revision=revision, lift_suspensions=lift)
+            )
+        except DecisionUnavailable as error:
+            if lift or error.code != "FAILED_PRECONDITION" or "`lift_suspensions`" not in error.message:
+                raise
+            return _view(visit, revision, error.message.partition(";")[0], typed, lifts=True)
     else:
         await visit.client.ask(messages.UnpinRevisionRequest(tenant=visit.tenant))
     return tenant_link(visit.tenant, "revisions")
 
 
-def _view(visit: Visit, revision: str, error: str = "", typed: str = "", *, note: str = "") -> View:
+def _view(
+    visit: Visit, revision: str, error: str = "", typed: str = "", *, note: str = "", lifts: bool = False
+) -> View:
     """The form, or in its place why there is nothing to pin or to unpin."""
     title = f"Pin {revision[:12]} in {visit.tenant}" if revision else f"Unpin {visit.tenant}"
     return View(
@@ -45,7 +56,14 @@ def _view(visit: Visit, revision: str, error: str = "", typed: str = "", *, note
         ["rollback", visit.tenant, *([] if note else [revision or "--unpin"])],
         (),
         "pin.html",
-        {"note": note, "revision": revision, "error": error, "typed": typed, "button": "Pin" if revision else "Unpin"},
+        {
+            "note": note,
+            "revision": revision,
+            "error": error,
+            "typed": typed,
+            "lifts": lifts,
+            "button": "Pin" if revision else "Unpin",
+        },
         status=400 if error else 200,
     )
 
