@@ -155,6 +155,13 @@ def test_while_a_tenant_is_pinned_a_grant_is_refused_at_once_with_the_cure(scene
     until(lambda: scene.views("user:eve"), "eve may")
 
 
+def test_who_suspends_somebody_and_cannot_lift_it_is_told_by_the_command(scene: Scene) -> None:
+    words = ("grant", "acme", ALICE, "group:suspended", "--by", "user:bert", "--target", scene.server.target)
+    done = remit(*words)
+    assert done.returncode == 0, done.stderr
+    assert "note: `user:bert` cannot lift this suspension" in " ".join(done.stdout.split())
+
+
 @pytest.fixture(scope="module")
 def one_server() -> Iterator[Postgres]:
     with Postgres() as started:

@@ -194,8 +194,8 @@ class LivePolicies:
             raise TenantUnavailableError(f"tenant `{tenant}` has no policy that loads; `remit status` says why")
         if self._is_outdated(tenant):
             raise TenantUnavailableError(
-                f"the policy of tenant `{tenant}` has changed, and the audit has no record of the change yet: nothing is answered "
-                "by the one before"
+                f"the policy of tenant `{tenant}` has changed, and the audit has no record of the change yet: until then, ask "
+                "another node"
             )
         return policy.snapshot
 

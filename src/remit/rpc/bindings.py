@@ -67,6 +67,7 @@ class BindingServicer(binding_service_pb2_grpc.BindingServiceServicer):
             already=[_key_to(each) for each in outcome.already],
             repeated_request=outcome.repeated,
             effects=[_effect_to(each) for each in outcome.effects],
+            note=outcome.note,
         )
 
     def ImportBindings(

@@ -15,7 +15,7 @@ _sym_db = _symbol_database.Default()
 from remit.v1 import decision_pb2 as remit_dot_v1_dot_decision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eremit/v1/binding_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"N\n\nRuntimeRow\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\t\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x12\n\nexpires_us\x18\x04 \x01(\x03\"\xcf\x02\n\x15\x43hangeBindingsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x06grants\x18\x02 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12%\n\x07revokes\x18\x03 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x0f\n\x07granter\x18\x04 \x01(\t\x12\x19\n\x11\x65xpected_position\x18\x05 \x01(\t\x12(\n\nmust_exist\x18\x06 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12,\n\x0emust_not_exist\x18\x07 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x0f\n\x07\x64ry_run\x18\n \x01(\x08\x12 \n\x06origin\x18\x0b \x01(\x0b\x32\x10.remit.v1.Origin\"\x95\x01\n\x16\x43hangeBindingsResponse\x12\x10\n\x08position\x18\x01 \x01(\t\x12%\n\x07\x61lready\x18\x02 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x18\n\x10repeated_request\x18\x03 \x01(\x08\x12(\n\x07\x65\x66\x66\x65\x63ts\x18\x04 \x03(\x0b\x32\x17.remit.v1.BindingEffect\"v\n\rBindingEffect\x12\x11\n\tdirection\x18\x01 \x01(\t\x12\x12\n\nprincipals\x18\x02 \x03(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\x12\x12\n\nnamespaces\x18\x04 \x03(\t\x12\x15\n\rtenant_itself\x18\x05 \x01(\x08\"\x91\x01\n\x15ImportBindingsRequest\x12&\n\x05start\x18\x01 \x01(\x0b\x32\x15.remit.v1.ImportStartH\x00\x12$\n\x04rows\x18\x02 \x01(\x0b\x32\x14.remit.v1.ImportRowsH\x00\x12\"\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x13.remit.v1.ImportEndH\x00\x42\x06\n\x04part\"\xb1\x01\n\x0bImportStart\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07granter\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x19\n\x11\x65xpected_position\x18\x05 \x01(\t\x12\x0f\n\x07replace\x18\x06 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\x12 \n\x06origin\x18\x08 \x01(\x0b\x32\x10.remit.v1.Origin\"0\n\nImportRows\x12\"\n\x04rows\x18\x01 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\"\x19\n\tImportEnd\x12\x0c\n\x04rows\x18\x01 \x01(\x04\"w\n\x16ImportBindingsResponse\x12\x10\n\x08position\x18\x01 \x01(\t\x12\x0f\n\x07granted\x18\x02 \x01(\x04\x12\x0f\n\x07revoked\x18\x03 \x01(\x04\x12\x0f\n\x07\x61lready\x18\x04 \x01(\x04\x12\x18\n\x10repeated_request\x18\x05 \x01(\x08\"k\n\x13ListBindingsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\r\n\x05holds\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"e\n\x14ListBindingsResponse\x12\"\n\x04rows\x18\x01 \x03(\x0b\x32\x14.remit.v1.GrantedRow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\t\"?\n\nGrantedRow\x12!\n\x03row\x18\x01 \x01(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x0e\n\x06\x63hange\x18\x02 \x01(\x04\"\'\n\x15\x45xportBindingsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"y\n\x16\x45xportBindingsResponse\x12\x10\n\x08position\x18\x01 \x01(\t\x12\"\n\x04rows\x18\x02 \x03(\x0b\x32\x14.remit.v1.GrantedRow\x12)\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x18.remit.v1.GrantingChange\"b\n\x0eGrantingChange\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x04\x12\x0f\n\x07time_us\x18\x02 \x01(\x03\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12\x0f\n\x07granter\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\">\n\x14WatchBindingsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_position\x18\x02 \x01(\t\"\xc6\x01\n\x15WatchBindingsResponse\x12(\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x18.remit.v1.GrantingChange\x12%\n\x07granted\x18\x02 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12%\n\x07revoked\x18\x03 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12#\n\x05\x65nded\x18\x04 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x10\n\x08position\x18\x05 \x01(\t2\xb6\x03\n\x0e\x42indingService\x12S\n\x0e\x43hangeBindings\x12\x1f.remit.v1.ChangeBindingsRequest\x1a .remit.v1.ChangeBindingsResponse\x12U\n\x0eImportBindings\x12\x1f.remit.v1.ImportBindingsRequest\x1a .remit.v1.ImportBindingsResponse(\x01\x12M\n\x0cListBindings\x12\x1d.remit.v1.ListBindingsRequest\x1a\x1e.remit.v1.ListBindingsResponse\x12U\n\x0e\x45xportBindings\x12\x1f.remit.v1.ExportBindingsRequest\x1a .remit.v1.ExportBindingsResponse0\x01\x12R\n\rWatchBindings\x12\x1e.remit.v1.WatchBindingsRequest\x1a\x1f.remit.v1.WatchBindingsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eremit/v1/binding_service.proto\x12\x08remit.v1\x1a\x17remit/v1/decision.proto\"N\n\nRuntimeRow\x12\x0e\n\x06member\x18\x01 \x01(\t\x12\r\n\x05holds\x18\x02 \x01(\t\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x12\n\nexpires_us\x18\x04 \x01(\x03\"\xcf\x02\n\x15\x43hangeBindingsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12$\n\x06grants\x18\x02 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12%\n\x07revokes\x18\x03 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x0f\n\x07granter\x18\x04 \x01(\t\x12\x19\n\x11\x65xpected_position\x18\x05 \x01(\t\x12(\n\nmust_exist\x18\x06 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12,\n\x0emust_not_exist\x18\x07 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x0f\n\x07\x64ry_run\x18\n \x01(\x08\x12 \n\x06origin\x18\x0b \x01(\x0b\x32\x10.remit.v1.Origin\"\xa3\x01\n\x16\x43hangeBindingsResponse\x12\x10\n\x08position\x18\x01 \x01(\t\x12%\n\x07\x61lready\x18\x02 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x18\n\x10repeated_request\x18\x03 \x01(\x08\x12(\n\x07\x65\x66\x66\x65\x63ts\x18\x04 \x03(\x0b\x32\x17.remit.v1.BindingEffect\x12\x0c\n\x04note\x18\x05 \x01(\t\"v\n\rBindingEffect\x12\x11\n\tdirection\x18\x01 \x01(\t\x12\x12\n\nprincipals\x18\x02 \x03(\t\x12\x13\n\x0bpermissions\x18\x03 \x03(\t\x12\x12\n\nnamespaces\x18\x04 \x03(\t\x12\x15\n\rtenant_itself\x18\x05 \x01(\x08\"\x91\x01\n\x15ImportBindingsRequest\x12&\n\x05start\x18\x01 \x01(\x0b\x32\x15.remit.v1.ImportStartH\x00\x12$\n\x04rows\x18\x02 \x01(\x0b\x32\x14.remit.v1.ImportRowsH\x00\x12\"\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x13.remit.v1.ImportEndH\x00\x42\x06\n\x04part\"\xb1\x01\n\x0bImportStart\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0f\n\x07granter\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x19\n\x11\x65xpected_position\x18\x05 \x01(\t\x12\x0f\n\x07replace\x18\x06 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x07 \x01(\x08\x12 \n\x06origin\x18\x08 \x01(\x0b\x32\x10.remit.v1.Origin\"0\n\nImportRows\x12\"\n\x04rows\x18\x01 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\"\x19\n\tImportEnd\x12\x0c\n\x04rows\x18\x01 \x01(\x04\"w\n\x16ImportBindingsResponse\x12\x10\n\x08position\x18\x01 \x01(\t\x12\x0f\n\x07granted\x18\x02 \x01(\x04\x12\x0f\n\x07revoked\x18\x03 \x01(\x04\x12\x0f\n\x07\x61lready\x18\x04 \x01(\x04\x12\x18\n\x10repeated_request\x18\x05 \x01(\x08\"k\n\x13ListBindingsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\x12\r\n\x05holds\x18\x03 \x01(\t\x12\x11\n\tpage_size\x18\x04 \x01(\r\x12\x12\n\npage_token\x18\x05 \x01(\t\"e\n\x14ListBindingsResponse\x12\"\n\x04rows\x18\x01 \x03(\x0b\x32\x14.remit.v1.GrantedRow\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\t\"?\n\nGrantedRow\x12!\n\x03row\x18\x01 \x01(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x0e\n\x06\x63hange\x18\x02 \x01(\x04\"\'\n\x15\x45xportBindingsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\"y\n\x16\x45xportBindingsResponse\x12\x10\n\x08position\x18\x01 \x01(\t\x12\"\n\x04rows\x18\x02 \x03(\x0b\x32\x14.remit.v1.GrantedRow\x12)\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x18.remit.v1.GrantingChange\"b\n\x0eGrantingChange\x12\x0e\n\x06\x63hange\x18\x01 \x01(\x04\x12\x0f\n\x07time_us\x18\x02 \x01(\x03\x12\x0e\n\x06\x63\x61ller\x18\x03 \x01(\t\x12\x0f\n\x07granter\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\">\n\x14WatchBindingsRequest\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12\x16\n\x0e\x61\x66ter_position\x18\x02 \x01(\t\"\xc6\x01\n\x15WatchBindingsResponse\x12(\n\x06\x63hange\x18\x01 \x01(\x0b\x32\x18.remit.v1.GrantingChange\x12%\n\x07granted\x18\x02 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12%\n\x07revoked\x18\x03 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12#\n\x05\x65nded\x18\x04 \x03(\x0b\x32\x14.remit.v1.RuntimeRow\x12\x10\n\x08position\x18\x05 \x01(\t2\xb6\x03\n\x0e\x42indingService\x12S\n\x0e\x43hangeBindings\x12\x1f.remit.v1.ChangeBindingsRequest\x1a .remit.v1.ChangeBindingsResponse\x12U\n\x0eImportBindings\x12\x1f.remit.v1.ImportBindingsRequest\x1a .remit.v1.ImportBindingsResponse(\x01\x12M\n\x0cListBindings\x12\x1d.remit.v1.ListBindingsRequest\x1a\x1e.remit.v1.ListBindingsResponse\x12U\n\x0e\x45xportBindings\x12\x1f.remit.v1.ExportBindingsRequest\x1a .remit.v1.ExportBindingsResponse0\x01\x12R\n\rWatchBindings\x12\x1e.remit.v1.WatchBindingsRequest\x1a\x1f.remit.v1.WatchBindingsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -27,35 +27,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHANGEBINDINGSREQUEST']._serialized_start=150
   _globals['_CHANGEBINDINGSREQUEST']._serialized_end=485
   _globals['_CHANGEBINDINGSRESPONSE']._serialized_start=488
-  _globals['_CHANGEBINDINGSRESPONSE']._serialized_end=637
-  _globals['_BINDINGEFFECT']._serialized_start=639
-  _globals['_BINDINGEFFECT']._serialized_end=757
-  _globals['_IMPORTBINDINGSREQUEST']._serialized_start=760
-  _globals['_IMPORTBINDINGSREQUEST']._serialized_end=905
-  _globals['_IMPORTSTART']._serialized_start=908
-  _globals['_IMPORTSTART']._serialized_end=1085
-  _globals['_IMPORTROWS']._serialized_start=1087
-  _globals['_IMPORTROWS']._serialized_end=1135
-  _globals['_IMPORTEND']._serialized_start=1137
-  _globals['_IMPORTEND']._serialized_end=1162
-  _globals['_IMPORTBINDINGSRESPONSE']._serialized_start=1164
-  _globals['_IMPORTBINDINGSRESPONSE']._serialized_end=1283
-  _globals['_LISTBINDINGSREQUEST']._serialized_start=1285
-  _globals['_LISTBINDINGSREQUEST']._serialized_end=1392
-  _globals['_LISTBINDINGSRESPONSE']._serialized_start=1394
-  _globals['_LISTBINDINGSRESPONSE']._serialized_end=1495
-  _globals['_GRANTEDROW']._serialized_start=1497
-  _globals['_GRANTEDROW']._serialized_end=1560
-  _globals['_EXPORTBINDINGSREQUEST']._serialized_start=1562
-  _globals['_EXPORTBINDINGSREQUEST']._serialized_end=1601
-  _globals['_EXPORTBINDINGSRESPONSE']._serialized_start=1603
-  _globals['_EXPORTBINDINGSRESPONSE']._serialized_end=1724
-  _globals['_GRANTINGCHANGE']._serialized_start=1726
-  _globals['_GRANTINGCHANGE']._serialized_end=1824
-  _globals['_WATCHBINDINGSREQUEST']._serialized_start=1826
-  _globals['_WATCHBINDINGSREQUEST']._serialized_end=1888
-  _globals['_WATCHBINDINGSRESPONSE']._serialized_start=1891
-  _globals['_WATCHBINDINGSRESPONSE']._serialized_end=2089
-  _globals['_BINDINGSERVICE']._serialized_start=2092
-  _globals['_BINDINGSERVICE']._serialized_end=2530
+  _globals['_CHANGEBINDINGSRESPONSE']._serialized_end=651
+  _globals['_BINDINGEFFECT']._serialized_start=653
+  _globals['_BINDINGEFFECT']._serialized_end=771
+  _globals['_IMPORTBINDINGSREQUEST']._serialized_start=774
+  _globals['_IMPORTBINDINGSREQUEST']._serialized_end=919
+  _globals['_IMPORTSTART']._serialized_start=922
+  _globals['_IMPORTSTART']._serialized_end=1099
+  _globals['_IMPORTROWS']._serialized_start=1101
+  _globals['_IMPORTROWS']._serialized_end=1149
+  _globals['_IMPORTEND']._serialized_start=1151
+  _globals['_IMPORTEND']._serialized_end=1176
+  _globals['_IMPORTBINDINGSRESPONSE']._serialized_start=1178
+  _globals['_IMPORTBINDINGSRESPONSE']._serialized_end=1297
+  _globals['_LISTBINDINGSREQUEST']._serialized_start=1299
+  _globals['_LISTBINDINGSREQUEST']._serialized_end=1406
+  _globals['_LISTBINDINGSRESPONSE']._serialized_start=1408
+  _globals['_LISTBINDINGSRESPONSE']._serialized_end=1509
+  _globals['_GRANTEDROW']._serialized_start=1511
+  _globals['_GRANTEDROW']._serialized_end=1574
+  _globals['_EXPORTBINDINGSREQUEST']._serialized_start=1576
+  _globals['_EXPORTBINDINGSREQUEST']._serialized_end=1615
+  _globals['_EXPORTBINDINGSRESPONSE']._serialized_start=1617
+  _globals['_EXPORTBINDINGSRESPONSE']._serialized_end=1738
+  _globals['_GRANTINGCHANGE']._serialized_start=1740
+  _globals['_GRANTINGCHANGE']._serialized_end=1838
+  _globals['_WATCHBINDINGSREQUEST']._serialized_start=1840
+  _globals['_WATCHBINDINGSREQUEST']._serialized_end=1902
+  _globals['_WATCHBINDINGSRESPONSE']._serialized_start=1905
+  _globals['_WATCHBINDINGSRESPONSE']._serialized_end=2103
+  _globals['_BINDINGSERVICE']._serialized_start=2106
+  _globals['_BINDINGSERVICE']._serialized_end=2544
 # @@protoc_insertion_point(module_scope)

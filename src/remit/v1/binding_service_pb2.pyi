@@ -124,10 +124,13 @@ class ChangeBindingsResponse(_message.Message):
     ALREADY_FIELD_NUMBER: _builtins.int
     REPEATED_REQUEST_FIELD_NUMBER: _builtins.int
     EFFECTS_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
     position: _builtins.str
     """The position from which on the change serves; of the newest change, if nothing was changed."""
     repeated_request: _builtins.bool
     """An earlier request with this `request_id` made the change."""
+    note: _builtins.str
+    """What the granter should know: that they cannot lift the suspension that they ask for, and who can. Empty otherwise."""
     @_builtins.property
     def already(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuntimeRow]:
         """Rows that were as the request wants them."""
@@ -143,10 +146,11 @@ class ChangeBindingsResponse(_message.Message):
         already: _abc.Iterable[Global___RuntimeRow] | None = ...,
         repeated_request: _builtins.bool = ...,
         effects: _abc.Iterable[Global___BindingEffect] | None = ...,
+        note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["already", b"already", "effects", b"effects", "position", b"position", "repeated_request", b"repeated_request"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["already", b"already", "effects", b"effects", "note", b"note", "position", b"position", "repeated_request", b"repeated_request"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -341,6 +341,28 @@ def test_beside_a_pin_only_what_takes_away_is_accepted_and_the_rest_refused_at_o
     assert 5 == node.change(OLGA, revokes=[VIEWER]).seq
 
 
+def test_who_suspends_and_cannot_lift_that_is_told_so(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, FILES)
+
+    def note(granter: str, member: str) -> str:
+        row = parse_runtime_row(member, "group:suspended")
+        request = BindingRequest(ACME, Principal(granter), (row,), dry_run=True)
+        return node.point.change(request, TERMS).note
+
+    told = note("user:bert", "user:alice")
+    assert told.startswith("`user:bert` cannot lift this suspension: `user:alice` would gain FLOW ")
+    assert told.endswith("Whoever holds it, or may GRANT_ANY BINDING, can")
+    # To lift a suspension of somebody who may do nothing gives nothing.
+    assert ["", ""] == [note("user:bert", "user:nobody"), note(OLGA, "user:alice")]
+
+
+def test_a_node_whose_audit_is_away_says_that_another_one_can(tmp_path: Path, store: PolicyStore) -> None:
+    node = Node(tmp_path, store, FILES, LostRecords())
+    with pytest.raises(JournalUnavailable, match=r"no space: nothing is changed\. Send the request to another node"):
+        node.change(OLGA, [SUSPENDED])
+    assert [] == store.bindings(ACME)[1]
+
+
 def test_what_takes_away_waits_for_no_files(tmp_path: Path, store: PolicyStore) -> None:
     node = Node(tmp_path, store, FILES)
     node.change(OLGA, [VIEWER], serves=True)

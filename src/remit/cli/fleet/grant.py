@@ -125,6 +125,8 @@ def _change(
     if as_json:
         print_json(plain(response))
         return
+    if response.note:
+        out.print(f"note: {response.note}")
     for each in response.effects:
         sign, verb = ("+", "gain") if each.direction == "gain" else ("-", "lose")
         verb += "s" if len(each.principals) == 1 else ""

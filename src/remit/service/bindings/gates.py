@@ -5,6 +5,7 @@ from itertools import chain
 from threading import Lock
 from typing import Final
 
+from remit.audit.errors import JournalUnavailable
 from remit.core.decision import Decision
 from remit.core.diagnostics import PolicyError
 from remit.core.names import Principal, Tenant, Word
@@ -102,7 +103,11 @@ class BindingGates:
             if serving.answer(question).allowed != before.answer(question).allowed:
                 raise NotServedYetError(f"{question} has another answer since")
         for question in asked:
-            answer = self._point.commit(self._point.check(before.tenant, (question, ""), terms))
+            try:
+                answer = self._point.commit(self._point.check(before.tenant, (question, ""), terms))
+            except JournalUnavailable as error:
+                text = f"{error.shown}: nothing is changed. Send the request to another node, or again once the audit works"
+                raise JournalUnavailable(text, str(error)) from error
             decision: Decision = answer.decision
             if not decision.allowed:
                 where = f" in `{question.namespace}`" if question.namespace else ""
@@ -126,6 +131,24 @@ class BindingGates:
                 f"{error}, too many to compare: expected at most {_MOST_WAYS:,}, or a granter who may {GRANT_ANY} {BINDING} in "
                 "the whole tenant"
             ) from error
+
+    def one_way(self, granter: Principal, work: BindingWork, before: Snapshot, after: Snapshot) -> str:
+        """Why the granter cannot lift a suspension that the change makes, and who can; '' if it makes none, or they can."""
+        runtime = before.policy.runtime
+        suspensions = [link for link in work.added if runtime is not None and link.holds == runtime.suspend]
+        if not suspensions:
+            return ""
+        lifted = after.changed("", (), suspensions)
+        try:
+            beyond = escalations(after, lifted, (), suspensions, granter, now_us=work.now_us, most=_MOST_WAYS)
+        except (TooManyDiagramsError, TooManyWaysError):
+            return ""
+        if not beyond:
+            return ""
+        return (
+            f"`{granter}` cannot lift this suspension: {beyond[0].text}, which `{granter}` does not hold. Whoever holds it, or "
+            f"may {GRANT_ANY} {BINDING}, can"
+        )
 
     def _require_within(self, granter: Principal, work: BindingWork, before: Snapshot, after: Snapshot) -> None:
         """Raises BindingRefusedError if the change gives what the granter does not hold, or a test would fail."""

@@ -62,6 +62,8 @@ class BindingOutcome(NamedTuple):
     """An earlier request of this name made the change."""
     made: BindingChange | None = None
     """What this request changed, now or earlier; None for nothing."""
+    note: str = ""
+    """What the granter should know."""
 
 
 class BindingPoint:
@@ -169,13 +171,15 @@ class BindingPoint:
             self._require_takes_away(work, before, after)
         self._gates.require(request.granter, work, before, after, terms)
         if request.dry_run:
-            return BindingOutcome(newest, tuple(work.already), _effects(before, after))
+            note = self._gates.one_way(request.granter, work, before, after)
+            return BindingOutcome(newest, tuple(work.already), _effects(before, after), note=note)
         change = work.change(request.granter, request.reason)
         position = position_of(tenant, write.commit(change, terms.origin.caller, request.request_id))
         # The next change may begin as soon as the transaction ends. Without it, no change is at this position.
         if not is_behind:
             self._ahead[tenant] = after.at(position)
-        return BindingOutcome(position, tuple(work.already), made=change)
+        note = self._gates.one_way(request.granter, work, before, after)
+        return BindingOutcome(position, tuple(work.already), made=change, note=note)
 
     def _require_takes_away(self, work: BindingWork, before: Snapshot, after: Snapshot) -> None:
         """Raises NotServedYetError if a change that follows an older policy gives somebody something; BindingConflictError if
