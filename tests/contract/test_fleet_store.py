@@ -458,6 +458,7 @@ def test_a_node_tells_a_lost_change_whatever_changed_since(
 ) -> None:
     """The store lost the changes 4 and 5, which the node had seen, and went on with others."""
     monkeypatch.setattr("remit.fleet.history.REMEMBERED", 3)
+    monkeypatch.setattr("remit.fleet.current_release._LONG", 0)
     journal = ReleaseJournal(tmp_path / "journal")
     journal.begin()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any, Final, NamedTuple
 from remit.audit.chain.chain import Head
 from remit.core.names import Tenant
 from remit.core.position import Position
-from remit.files import make_private, write_whole
+from remit.files import make_private, open_private, write_whole
 from remit.fleet.change import position_of
-from remit.fleet.history import Pulled, TenantPosition, is_remembered
+from remit.fleet.history import REMEMBERED, Pulled, TenantPosition, is_remembered
 
+_LINE: Final = re.compile(r"^(\d+) ([0-9a-f]{16})$", re.MULTILINE)
+_LONG: Final = 64 * REMEMBERED
+"""Bytes from which on a tenant's file is written anew, without the positions that need not be remembered."""
 ROOT: Final = ""
 """The folder of the files that are no tenant's."""
 
@@ -84,16 +88,17 @@ class PassedPositions(Mapping[Tenant, dict[int, Position]]):
 
 
 def noted_positions(folder: Path, tenant: Tenant) -> dict[int, str]:
-    """The digests in a tenant's file, by the numbers of their changes, ascending; none if it is not there or is damaged."""
+    """The digests in a tenant's file, by the numbers of their changes, ascending; none if it is not there. Lines that a power
+    cut damaged count for nothing."""
     try:
-        lines = (folder / tenant).read_text().splitlines()
-        return {int(seq): digest for seq, digest in map(str.split, lines)}
-    except (OSError, ValueError):
+        text = (folder / tenant).read_text("ascii", "replace")
+    except OSError:
         return {}
+    return {int(seq): digest for seq, digest in _LINE.findall(text)}
 
 
 def note_positions(folder: Path, pulled: Pulled, before: CurrentRelease | None) -> None:
-    """Writes the files of the tenants that have changed. Raises OSError."""
+    """Adds to the files of the tenants that have changed, and shortens those that are long. Raises OSError."""
     make_private(folder)
     goes_on = _goes_on(pulled, before)
     if not goes_on:
@@ -101,10 +106,14 @@ def note_positions(folder: Path, pulled: Pulled, before: CurrentRelease | None) 
             path.unlink()
     doubts = _doubts(pulled, before)
     for tenant, new in pulled.passed.items():
+        # A sync at each change would cost more than to find, after a power cut, that a position is not remembered.
+        with os.fdopen(open_private(folder / tenant), "a+b") as file:
+            if file.tell() < _LONG:
+                file.write("".join(f"{seq} {each.digest}\n" for seq, each in new.items()).encode())
+                continue
         known = noted_positions(folder, tenant) | {seq: each.digest for seq, each in new.items()}
         head, doubt = pulled.known.tenants[tenant].head, doubts.get(tenant)
         kept = (f"{seq} {digest}\n" for seq, digest in known.items() if is_remembered(seq, head.seq, doubt))
-        # A sync at each change would cost more than to find, after a power cut, that a position is not remembered.
         write_whole(folder / tenant, "".join(kept).encode(), synced=False)
     if not goes_on:
         # No position of another history may come back. There may be ten thousand files: one call for all.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from hashlib import sha256
 from typing import Any, Final, Self
 
@@ -51,7 +51,8 @@ class Release:
     @property
     def text(self) -> str:
         """The canonical text: JSON with sorted members and without blanks."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        members = {field.name: getattr(self, field.name) for field in fields(self)}
+        return json.dumps(members, sort_keys=True, separators=(",", ":"))
 
     @property
     def hash(self) -> str:

@@ -38,6 +38,8 @@ class SwapNode:
         journal = ReleaseJournal(folder)
         self.now_us = 1_000
         self.live = LivePolicies()
+        self.urgent: list[Tenant] = []
+        """The tenants whose files should be loaded before others."""
         overlays = Overlays(journal, lambda: self.now_us, 10_000)
         self.swap = PolicySwap(self.live, Metrics(), lambda: self.now_us, overlays)
         self._log = journal.directory / "bindings" / "acme.jsonl"
@@ -59,7 +61,7 @@ class SwapNode:
         self._head = made.head
         release = CurrentRelease(1, "", {ACME: TenantPosition(self._head, revision, self._head)})
         with self.swap.changing():
-            self.swap.place(release)
+            self.urgent = self.swap.place(release)
         return position_of(ACME, self._head)
 
     def load(self, base: Snapshot, pin: Pin | None = None) -> None:
@@ -97,6 +99,19 @@ def test_rows_wait_for_the_files_over_which_they_were_granted(node: SwapNode) ->
     assert ({"zoe"}, first) == node.serves()
     node.load(NEW)
     assert ({"zoe", "ann", "x"}, second) == node.serves()
+
+
+def test_a_tenant_is_urgent_while_a_change_waits_for_its_files(node: SwapNode) -> None:
+    node.load(OLD)
+    node.grant("zoe", OLD.revision)
+    assert [] == node.urgent
+    node.grant("ann", NEW.revision)
+    assert [ACME] == node.urgent
+
+    # Only files have changed, as those of all tenants do after an edit of the root.
+    head, rows = linked(node._head, ACME, 1_000, "PUBLISHED", "ci", "{}").head, node._head
+    with node.swap.changing():
+        assert [] == node.swap.place(CurrentRelease(2, "", {ACME: TenantPosition(head, NEW.revision, rows)}))
 
 
 def test_files_wait_for_the_rows_that_were_granted_before_them(node: SwapNode) -> None:

@@ -317,7 +317,10 @@ class Reloader:
             current = self._journal.current()
             if current is not None:
                 with self._swap.changing():
-                    self._swap.place(current, self._journal.recorded_fork())
+                    urgent = self._swap.place(current, self._journal.recorded_fork())
+                if urgent and self._threads:
+                    # The others may take minutes, and a change that takes something away must not wait for them.
+                    self._slow.add(*urgent)
                 # Before `begin`, what happened is not recorded yet.
                 if current.fork is not None and self._threads:
                     self._journal.record_fork(current.fork)

@@ -12,6 +12,7 @@ from remit.core.names import Principal, Tenant
 from remit.core.position import Position
 from remit.engine.snapshot import Snapshot
 from remit.fleet.current_release import CurrentRelease, Fork
+from remit.fleet.history import TenantPosition
 from remit.policy.build.throttle import free_gradually
 from remit.policy.live import LivePolicies, TenantPolicy
 from remit.service.errors import LoadingError
@@ -112,17 +113,19 @@ class PolicySwap:
             undo()
             raise
 
-    def place(self, release: CurrentRelease, recorded: Fork | None = None) -> None:
+    def place(self, release: CurrentRelease, recorded: Fork | None = None) -> list[Tenant]:
         """From now on, the rows of run time are those of this release, and what serves its files has its position. While a
         tenant's files are loaded, its new rows wait that give something: they were granted over those files. Call it within
         `changing`.
-        `recorded` is the fork of which there is a record already.
+        `recorded` is the fork of which there is a record already. Returns the tenants whose newest rows are granted over
+        files that were not loaded yet: somebody may wait for them.
 
         Raises JournalUnavailable if a fork is not recorded; then nothing has changed. Raises OSError and ValueError if the
         rows cannot be read.
         """
-        if release == self._release and not self._waiting:
-            return
+        # Not `passed`: to compare it reads a file of each tenant.
+        if self._release is not None and release[:4] == self._release[:4] and not self._waiting:
+            return []
         if release.fork is not None and release.fork != recorded:
             text, seq, hash_ = release.fork
             detail = {"fork": text, "release": seq, "hash": hash_}
@@ -142,6 +145,12 @@ class PolicySwap:
                 self._put(tenant)
             elif self._placed(tenant, policy.snapshot) is not policy.snapshot:
                 self.live.put(self._policy(tenant, policy.snapshot))
+        return [tenant for tenant in moved if self._is_urgent(release.tenants[tenant], tenant)]
+
+    def _is_urgent(self, position: TenantPosition, tenant: Tenant) -> bool:
+        files = self.tenants.files.get(tenant)
+        is_loaded = files is None or files.pin is not None or files.revision == position.revision
+        return position.head == position.bindings and not is_loaded
 
     def lifted(self, tenant: Tenant, files: Snapshot | None) -> Collection[Principal]:
         """Who is suspended by a row of run time, and would not be over these files. Call it within `changing`."""
