@@ -14,6 +14,7 @@ from remit.core.position import Position
 from remit.files import make_private, open_private, write_whole
 from remit.fleet.change import position_of
 from remit.fleet.history import REMEMBERED, Pulled, TenantPosition, is_remembered
+from remit.fleet.release import Release
 
 _LINE: Final = re.compile(r"^(\d+) ([0-9a-f]{16})$", re.MULTILINE)
 _LONG: Final = 64 * REMEMBERED
@@ -45,10 +46,23 @@ class CurrentRelease(NamedTuple):
     doubts: Mapping[Tenant, tuple[int, int]] = {}
     """The numbers of each tenant's changes, from and to, that the history before the last fork had too, or may have had."""
 
-    @property
-    def positions(self) -> dict[Tenant, tuple[str, Position]]:
-        """The revision and the position of each tenant."""
-        return {tenant: (each.revision, position_of(tenant, each.head)) for tenant, each in self.tenants.items()}
+    heads: Mapping[Tenant, Position] = {}
+    """The positions of tenants that need not be made again."""
+
+    def position(self, tenant: Tenant) -> Position:
+        """Of a tenant that it has."""
+        return self.heads.get(tenant) or position_of(tenant, self.tenants[tenant].head)
+
+    def after(self, before: "CurrentRelease | None") -> "CurrentRelease":
+        """The same with `heads`. Most are those of the release before: there may be thousands."""
+        made = before.heads if before is not None else {}
+        heads = {
+            tenant: made[tenant]
+            if before is not None and before.tenants.get(tenant) == each
+            else position_of(tenant, each.head)
+            for tenant, each in self.tenants.items()
+        }
+        return self._replace(heads=heads)
 
 
 class PassedPositions(Mapping[Tenant, dict[int, Position]]):
@@ -140,8 +154,17 @@ def _head(seq: int, hash_: str) -> Head:
     return Head(int(seq), bytes.fromhex(hash_))
 
 
-def about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
-    """The content of `release.json` for a release that follows the one of `before`."""
+def next_release(pulled: Pulled, before: CurrentRelease | None) -> CurrentRelease:
+    """The release that follows the one of `before`."""
+    # The next release may come before a process has read this one: a fork stays until there is another one.
+    fork = before.fork if before is not None else None
+    if pulled.fork:
+        fork = Fork(pulled.fork, pulled.known.seq, pulled.known.hash)
+    return CurrentRelease(*pulled.known, fork, doubts=_doubts(pulled, before))
+
+
+def about(current: CurrentRelease, release: Release) -> bytes:
+    """The content of `release.json`."""
     tenants = {
         tenant: {
             "seq": each.head.seq,
@@ -149,16 +172,12 @@ def about(pulled: Pulled, before: CurrentRelease | None) -> bytes:
             "revision": each.revision,
             "bindings": [each.bindings.seq, each.bindings.hash.hex()],
         }
-        for tenant, each in pulled.known.tenants.items()
+        for tenant, each in current.tenants.items()
     }
-    # The next release may come before a process has read this one: a fork stays until there is another one.
-    fork = before.fork if before is not None else None
-    if pulled.fork:
-        fork = Fork(pulled.fork, pulled.known.seq, pulled.known.hash)
-    digests: dict[str, str] = {ROOT: pulled.release.root} | {**pulled.release.tenants}
-    members: dict[str, Any] = {"release": pulled.known.seq, "hash": pulled.known.hash}
-    members["fork"] = fork._asdict() if fork is not None else None
-    members |= {"doubts": _doubts(pulled, before), "tenants": tenants, "digests": digests}
+    digests: dict[str, str] = {ROOT: release.root} | {**release.tenants}
+    members: dict[str, Any] = {"release": current.seq, "hash": current.hash}
+    members["fork"] = current.fork._asdict() if current.fork is not None else None
+    members |= {"doubts": current.doubts, "tenants": tenants, "digests": digests}
     return json.dumps(members).encode()
 
 

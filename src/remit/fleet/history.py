@@ -131,10 +131,12 @@ def newest_release(connection: Connection) -> SignedRelease | None:
     return None if row is None else release_in(row)
 
 
-def release_at(connection: Connection, seq: int) -> SignedRelease:
+def release_at(connection: Connection, seq: int, hash_: str | None = None) -> SignedRelease:
     row = connection.execute(_RELEASE, {"seq": seq}).one_or_none()
     if row is None:
         raise PolicyStoreError(f"there is no release {seq} in the policy store: `remit releases` lists them")
+    if hash_ not in {None, row.hash}:
+        raise ForgedReleaseError(f"release {seq} became another one while it was read")
     return release_in(row)
 
 
@@ -180,8 +182,9 @@ def pulled_since(connection: Connection, known: Known, trust: Trust) -> Pulled |
     moved = {
         tenant: _moved(connection, tenant, head, known.tenants.get(tenant), doubts.get(tenant, (0, -1)))
         for tenant, head in found.tenants.items()
+        if tenant not in known.tenants or known.tenants[tenant].head != head
     }
-    tenants = {tenant: place for tenant, (place, *_) in moved.items()}
+    tenants = {tenant: moved[tenant][0] if tenant in moved else known.tenants[tenant] for tenant in found.tenants}
     bindings = {
         tenant: PulledBindings(changes, known.tenants[tenant].bindings if tenant in known.tenants else None)
         for tenant, (_, changes, _) in moved.items()
@@ -235,10 +238,9 @@ def _verified(connection: Connection, known: Known, found: StoreHeads, trust: Tr
                 raise ForgedReleaseError(f"release {row.seq} does not follow release {seq}")
             trust.require_release(signed)
             seq, previous = row.seq, row.hash
-    release = (signed or release_at(connection, found.seq)).release
-    if release.hash != found.hash:
+    if previous != found.hash:
         raise ForgedReleaseError(f"release {found.seq} became another one while it was read")
-    return release
+    return (signed or release_at(connection, found.seq, found.hash)).release
 
 
 def _moved(

@@ -20,7 +20,16 @@ from remit.core.errors import InvalidNameError
 from remit.core.names import Tenant
 from remit.files import make_private, open_private, sync_folder, write_whole
 from remit.fleet.binding_log import BindingLog, append
-from remit.fleet.current_release import ROOT, CurrentRelease, Fork, PassedPositions, about, note_positions, parse_about
+from remit.fleet.current_release import (
+    ROOT,
+    CurrentRelease,
+    Fork,
+    PassedPositions,
+    about,
+    next_release,
+    note_positions,
+    parse_about,
+)
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreError
 from remit.fleet.history import Known, Pulled, folder_files
 from remit.fleet.node_report import KnownNode
@@ -127,8 +136,7 @@ class ReleaseJournal:
         path = self._current / _ABOUT
         read = self._read
         try:
-            status = path.stat()
-            seen = status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
+            seen = _seen(path)
             if read is None or read[0] != seen:
                 read = self._read = seen, self._with_positions(parse_about(path.read_bytes()))
         except FileNotFoundError:
@@ -138,8 +146,8 @@ class ReleaseJournal:
         return read[1]
 
     def _with_positions(self, current: CurrentRelease) -> CurrentRelease:
-        heads = {tenant: position for tenant, (_, position) in current.positions.items()}
-        self._passed = self._passed.at(heads)
+        current = current.after(self._read[1] if self._read is not None else None)
+        self._passed = self._passed.at(current.heads)
         return current._replace(passed=self._passed)
 
     def known(self) -> Known:
@@ -166,12 +174,15 @@ class ReleaseJournal:
         """
         release = pulled.release
         before = self._before()
-        content = about(pulled, before)
+        current = next_release(pulled, before)
+        content = about(current, release)
         name = Path(_RELEASES) / f"{release.seq}-{release.hash[:_SHOWN]}"
         target = self.directory / name
         if name == self._whole == self.target:
             self._log_changes(pulled, before)
             write_whole(target / _ABOUT, content)
+            # This process need not read what it wrote.
+            self._read = _seen(target / _ABOUT), self._with_positions(current)
             self.tell()
             return
         try:
@@ -456,6 +467,12 @@ class ReleaseJournal:
         for each in self._trees.iterdir():
             if each not in used:
                 shutil.rmtree(each, ignore_errors=True)
+
+
+def _seen(path: Path) -> tuple[int, ...]:
+    """What tells a file from the one before of its name. Raises OSError."""
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _require_revisions(

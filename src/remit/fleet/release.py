@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, Self
 
@@ -60,8 +61,9 @@ class Release:
         return hash_of(self.text)
 
     @classmethod
+    @lru_cache(2)
     def parse(cls, text: str) -> Self:
-        """Raises ForgedReleaseError if the text is not the canonical text of a release."""
+        """The last ones are not parsed again: each pull reads the newest. Raises ForgedReleaseError if the text is not the canonical text of a release."""
         try:
             members = parse_object(text.encode())
             release = cls(**_checked(members))

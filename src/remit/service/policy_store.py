@@ -6,7 +6,6 @@ from typing import Self
 
 from remit.audit.errors import AuditStoreError
 from remit.core.names import CALLERS, Tenant
-from remit.fleet.change import position_of
 from remit.fleet.current_release import CurrentRelease
 from remit.fleet.errors import ForgedReleaseError, PolicyStoreAwayError, PolicyStoreError
 from remit.fleet.journal import ReleaseJournal
@@ -102,13 +101,13 @@ def behind(release: CurrentRelease | None, tenants: Mapping[Tenant, TenantPolicy
         for tenant in release.tenants.keys() | tenants.keys()
         if not ((known := release.tenants.get(tenant)) and known.revision and (policy := tenants.get(tenant)))
         or policy.snapshot is None
-        or policy.snapshot.position != position_of(tenant, known.head)
+        or policy.snapshot.position != release.position(tenant)
     ]
     found = []
     for tenant in sorted(others):
         known, policy = release.tenants.get(tenant), tenants.get(tenant)
         # A tenant that was removed has a position, and no files.
-        wanted = str(position_of(tenant, known.head)) if known is not None and known.revision else ""
+        wanted = str(release.position(tenant)) if known is not None and known.revision else ""
         serving = policy.position or policy.revision if policy is not None else ""
         if serving != wanted and not (tenant == CALLERS and not wanted):
             state = policy.state if policy is not None else "not loaded"

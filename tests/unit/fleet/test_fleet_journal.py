@@ -82,9 +82,9 @@ def test_a_release_is_there_whole_after_a_restart(journal: ReleaseJournal) -> No
     assert files(acme=allows("bob")) == read(again)
     current = again.current()
     assert current is not None
-    revision, position = current.positions[Tenant("acme")]
-    assert tree_of(files(acme=allows("bob"))).revision(Tenant("acme")) == revision
-    assert ("acme", 1) == position[:2]
+    acme = Tenant("acme")
+    assert tree_of(files(acme=allows("bob"))).revision(acme) == current.tenants[acme].revision
+    assert ("acme", 1) == current.position(acme)[:2]
 
 
 def test_a_fork_stays_until_the_next_one_and_is_noted_once_it_is_recorded(journal: ReleaseJournal) -> None:

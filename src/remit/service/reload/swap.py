@@ -1,6 +1,6 @@
 """Applies changes to the tenants of a running server: to the table, the live policies, the records and the logs."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from threading import Lock
 from typing import Final
@@ -9,7 +9,6 @@ import structlog
 
 from remit.audit.errors import JournalUnavailable
 from remit.core.names import Principal, Tenant
-from remit.core.position import Position
 from remit.engine.snapshot import Snapshot
 from remit.fleet.current_release import CurrentRelease, Fork
 from remit.fleet.history import TenantPosition
@@ -50,7 +49,6 @@ class PolicySwap:
         """Held while a change is applied, never during a load."""
         self._release: CurrentRelease | None = None
         """The release that the policy files are from; None for files of no release."""
-        self._positions: Mapping[Tenant, tuple[str, Position]] = {}
         self._overlays = overlays
         self._bases: dict[Tenant, Snapshot | None] = {}
         """The policies of the files that serve, without rows of run time."""
@@ -135,7 +133,7 @@ class PolicySwap:
         changed: set[Tenant] = set()
         if self._overlays is not None:
             changed = self._overlays.read(release, moved)
-        self._release, self._positions = release, release.positions
+        self._release = release
         self.live.passed = release.passed
         for tenant in moved | changed | self._waiting:
             policy = self.live.get(tenant)
@@ -176,10 +174,12 @@ class PolicySwap:
         return files is not None and (files.pin is not None or files.revision == release.tenants[tenant].revision)
 
     def _placed(self, tenant: Tenant, snapshot: Snapshot | None) -> Snapshot | None:
-        revision, position = self._positions.get(tenant, ("", None))
-        base = self._bases.get(tenant)
-        if snapshot is None or base is None or base.revision != revision or tenant in self._waiting:
+        release, base = self._release, self._bases.get(tenant)
+        if snapshot is None or base is None or release is None or tenant in self._waiting:
             return snapshot
+        if tenant not in release.tenants or base.revision != release.tenants[tenant].revision:
+            return snapshot
+        position = release.position(tenant)
         return snapshot if snapshot.position == position else snapshot.at(position)
 
     def _show(self, tenant: Tenant, base: Snapshot | None) -> None:
