@@ -1,3 +1,8 @@
+"""The policy store: releases, and the changes of each tenant, in a database.
+
+The module is long because all that takes the locks of the store is in one place.
+"""
+
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
