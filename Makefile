@@ -134,8 +134,8 @@ reloads: setup ## Ten minutes of a reload every second under load, each answer c
 	$(BIN)/python tests/reloads.py --seconds 600
 
 faults: setup ## Break real servers, alone and as a fleet: no record, no release and no grant is lost, with progress (half an hour)
-	$(BIN)/remit audit faults policies
-	$(BIN)/remit fleet faults --rounds 10
+	$(BIN)/python -m tests.tools.audit_faults policies
+	$(BIN)/python -m tests.tools.fleet_faults --rounds 10
 
 bench: setup ## Measure the service and the engine beside their floors and peers (some half an hour)
 	-bench/install

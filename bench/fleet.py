@@ -22,13 +22,13 @@ from bench import example, h2load, machine, servers, table, worlds
 from bench.h2load import Load, Run, VoidFigureError
 from bench.servers import BENCH, REMIT, Server
 from remit.core.names import Tenant
-from remit.faults.postgresql import NoDatabaseError, OwnServer
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.puller import Puller
 from remit.fleet.store import Draft, PolicyStore
 from remit.fleet.trust import Trust
 from remit.policy.read.tree import Folder, Tree
 from remit.v1 import policy_service_pb2, policy_service_pb2_grpc
+from tests.tools.faults.postgresql import NoDatabaseError, OwnServer
 
 _NODES: Final = 3
 _SMALL: Final = "edited"

@@ -17,7 +17,7 @@ from bench.imports import published, rows
 from bench.servers import scratch
 from remit.client import Asked, Client, RuntimeBinding
 from remit.core.names import Tenant
-from remit.faults.postgresql import OwnServer
+from tests.tools.faults.postgresql import OwnServer
 
 _ACME = Tenant("acme")
 _NODES = 3

@@ -15,9 +15,9 @@ from bench.fleet import Node
 from bench.servers import scratch
 from remit.client import Client, DecisionUnavailable, RuntimeBinding
 from remit.core.names import Tenant
-from remit.faults.postgresql import OwnServer
 from remit.fleet.store import Draft, PolicyStore
 from remit.policy.read.tree import Folder, Tree
+from tests.tools.faults.postgresql import OwnServer
 
 _ROWS = 1_000_000
 _IMPORT_S = 60.0

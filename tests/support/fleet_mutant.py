@@ -9,7 +9,6 @@ from remit.audit.chain.chain import Head
 from remit.cli.main import main
 from remit.core.position import Position
 from remit.core.runtime import RuntimeRow
-from remit.faults.launcher import Orders
 from remit.fleet import history
 from remit.fleet.binding_log import BindingLog, NewChanges
 from remit.fleet.hints import Hints
@@ -17,6 +16,9 @@ from remit.fleet.writes import TenantWrite
 from remit.policy.live import LivePolicies
 from remit.service.reload.overlays import Overlays
 from remit.service.reload.swap import PolicySwap
+
+sys.path.append(str(Path(__file__).parents[1]))
+from tools.faults.launcher import Orders
 
 
 def never_polls() -> None:

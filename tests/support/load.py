@@ -1,8 +1,8 @@
 from random import Random
 
 from support.server import Server
+from tools.faults import load
 
-from remit.faults import load
 from remit.v1 import access_service_pb2 as messages
 
 

@@ -2,8 +2,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-
-from remit.faults.postgresql import OwnServer
+from tools.faults.postgresql import OwnServer
 
 
 class Postgres(OwnServer):

@@ -12,14 +12,25 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 from support.warm_start import WarmProgram
+from tools.faults.promise import until
 from typer.testing import CliRunner
 
 from remit.cli.main import app
-from remit.faults.promise import DEADLINE_S, until
-from remit.faults.server import Program, ServerProcess, environment
+from remit.pytest_plugin.server_process import DEADLINE_S, Program, ServerProcess, environment
 from remit.v1 import access_service_pb2_grpc
 
-__all__ = ["DEADLINE_S", "Health", "Server", "access_of", "environment", "free_port", "remit", "remit_process", "until"]
+__all__ = [
+    "DEADLINE_S",
+    "Health",
+    "Server",
+    "access_of",
+    "environment",
+    "free_port",
+    "remit",
+    "remit_process",
+    "tool",
+    "until",
+]
 
 ROOT = Path(__file__).parents[2]
 POLICIES = ROOT / "policies"
@@ -43,6 +54,19 @@ def remit_process(*arguments: str, timeout_s: float = DEADLINE_S, **extra: str) 
         [REMIT, *arguments],
         env=environment(extra),
         cwd="/",
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+def tool(name: str, *arguments: str, timeout_s: float = DEADLINE_S) -> subprocess.CompletedProcess[str]:
+    """Runs a program of `tests/tools` to its end as users do."""
+    return subprocess.run(
+        [sys.executable, "-m", f"tests.tools.{name}", *arguments],
+        env=environment({}),
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=timeout_s,

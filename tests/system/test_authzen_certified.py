@@ -1,4 +1,4 @@
-"""`remit authzen conform` and remit's own server with TLS: every level, every credential."""
+"""`python -m tests.tools.authzen_conform` and remit's own server with TLS: every level, every credential."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ import pytest
 import trustme
 from support.authzen import ALICE, EVALUATION, FIXTURE, READ, RECORD
 from support.certificates import Authority
-from support.server import DEADLINE_S, Server, free_port, remit, until
+from support.server import DEADLINE_S, Server, free_port, remit, tool, until
 
 TOKEN = "a-token-of-the-conformance-runner"
 SUBJECTS = {"subject": {"type": "user"}, "action": READ, "resource": RECORD}
@@ -60,7 +60,7 @@ def test_every_level_passes_with_a_token(server: Server, authority: Authority, f
     levels = [word for level in ("basic", "batch", "search", "discovery") for word in ("--level", level)]
     common = ("--support", "properties", "--tls-server-ca", str(authority.certificate))
     token = ("--token-file", str(folder / "token"))
-    done = remit("authzen", "conform", url, *levels, "--discover", *common, *token)
+    done = tool("authzen_conform", url, *levels, "--discover", *common, *token)
 
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "132 passed, 0 warned, 1 excepted, 0 skipped, 0 failed" in done.stdout
@@ -72,7 +72,7 @@ def test_every_level_passes_for_a_tenant_with_a_certificate(server: Server, auth
     url = f"https://127.0.0.1:{server.http_port}"
     shown = ("--tls-cert", str(cert), "--tls-key", str(key), "--tls-server-ca", str(authority.certificate))
     levels = [word for level in ("basic", "batch", "search", "discovery") for word in ("--level", level)]
-    done = remit("authzen", "conform", url, "--tenant", "acme", *levels, "--support", "properties", *shown)
+    done = tool("authzen_conform", url, "--tenant", "acme", *levels, "--support", "properties", *shown)
 
     assert 0 == done.returncode, done.stdout + done.stderr
     assert "131 passed, 0 warned, 1 excepted, 1 skipped, 0 failed" in done.stdout

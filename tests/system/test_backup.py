@@ -7,9 +7,9 @@ import pytest
 from support.load import Load
 from support.server import Server, remit
 from system.test_retention import proved
+from tools.faults.disk import decision_ids
 
 from remit.audit.store.store import AuditStore
-from remit.faults.disk import decision_ids
 
 
 def test_a_backup_beside_a_server_under_load_is_whole_and_can_be_served(

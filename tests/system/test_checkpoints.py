@@ -11,6 +11,7 @@ from sqlalchemy import delete, select, update
 from support.audit_world import relinked
 from support.load import Load
 from support.server import Server, remit, until
+from tools.faults.disk import copied
 
 from remit.audit.chain.chain import DECISIONS, ChainId, genesis
 from remit.audit.chain.signing import Checkpoint, PublicKey, SigningKey, public_file
@@ -20,7 +21,6 @@ from remit.audit.store.store import AuditStore
 from remit.audit.verify.finding import VerificationReport
 from remit.audit.verify.store import verify_store
 from remit.client import DecisionUnavailable
-from remit.faults.disk import copied
 
 
 @pytest.fixture

@@ -20,13 +20,13 @@ from support.certificates import Authority
 from support.envoy import App, Configuration, Envoy, Reply, cluster_of, configured, filter_of, manager_of
 from support.issuer import issuer_key, jwks, sign
 from support.server import DEADLINE_S, Health, Server, until
+from tools.faults.promise import expect_kept
+from tools.faults.suite import LAUNCHER
 
 from remit.audit.ids import parse_id
 from remit.audit.record import DecisionRecord
 from remit.envoy.authorization import SERVICE
 from remit.envoy.v1 import ext_authz_pb2 as messages
-from remit.faults.promise import expect_kept
-from remit.faults.suite import LAUNCHER
 
 BOBS = "/api/flows/acme.finance/close"
 """A path that bob may GET, and carol may not DELETE."""

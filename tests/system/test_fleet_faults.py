@@ -1,4 +1,4 @@
-"""What users run as `remit fleet faults`, and that it would notice."""
+"""What users run as `python -m tests.tools.fleet_faults`, and that it would notice."""
 
 import os
 import re
@@ -11,23 +11,21 @@ from types import SimpleNamespace
 
 import pytest
 from support.fleet import allows, publish
-from support.server import ROOT, remit_process
+from support.server import ROOT, tool
 from support.waiting import until
-from typer.testing import CliRunner
+from tools import fleet_faults
+from tools.faults.fleet import world
+from tools.faults.fleet.checker import PROMISES
+from tools.faults.fleet.databases import HOST, StandbyPair, url_at
+from tools.faults.fleet.history import CheckCall
+from tools.faults.fleet.network import NoNetworkError, node_network
+from tools.faults.fleet.node import FleetOrder
+from tools.faults.fleet.proxy import FaultyProxy
+from tools.faults.fleet.suite import FLEET_FAULTS, play
+from tools.faults.fleet.world import FleetWorld
+from tools.faults.postgresql import NoDatabaseError
+from tools.faults.promise import BrokenPromiseError
 
-from remit.cli.fleet import faults
-from remit.cli.main import app
-from remit.faults.fleet import world
-from remit.faults.fleet.checker import PROMISES
-from remit.faults.fleet.databases import HOST, StandbyPair, url_at
-from remit.faults.fleet.history import CheckCall
-from remit.faults.fleet.network import NoNetworkError, node_network
-from remit.faults.fleet.node import FleetOrder
-from remit.faults.fleet.proxy import FaultyProxy
-from remit.faults.fleet.suite import FLEET_FAULTS, play
-from remit.faults.fleet.world import FleetWorld
-from remit.faults.postgresql import NoDatabaseError
-from remit.faults.promise import BrokenPromiseError
 from remit.fleet.hints import LISTENING, POLLING, Hints
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.store import PolicyStore
@@ -43,7 +41,7 @@ def test_no_fault_breaks_a_promise(part: int) -> None:
     """The bound is long, because the machine may be busy."""
     names = [*FLEET_FAULTS][part::PARTS]
     only = [word for name in names for word in ("--only", name)]
-    done = remit_process("fleet", "faults", "--rounds", "1", "--within", "30", *only, timeout_s=560)
+    done = tool("fleet_faults", "--rounds", "1", "--within", "30", *only, timeout_s=560)
     print(done.stdout, done.stderr)
     assert 0 == done.returncode
     kept = re.findall(r"^\s*([a-z-]+)\s.*\bkept$", done.stdout, re.MULTILINE)
@@ -195,37 +193,39 @@ def test_a_node_that_asks_whether_notifications_arrive_goes_on_polling(
     journal.end()
 
 
-def test_a_broken_promise_and_a_fleet_that_collapses_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_broken_promise_and_a_fleet_that_collapses_are_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def lie(world: FleetWorld) -> None:
         world.history.checks.append(CheckCall("node-1", "acme", "user:ann", None, None, 0.0, 0.0, "made up"))
 
     def collapse(_: FleetWorld) -> None:
         raise BrokenPromiseError("the sky falls")
 
-    monkeypatch.setattr(faults, "FLEET_FAULTS", {"lie": lie, "collapse": collapse, "nothing": lambda _: None})
-    done = CliRunner().invoke(app, ["fleet", "faults", "--rounds", "2", "--within", "30"])
-    assert 1 == done.exit_code
-    assert {"lie": "1", "collapse": "0"} == dict(
-        re.findall(r"^\s*([a-z]+)\s+(\d+)\s.*BROKEN$", done.stdout, re.MULTILINE)
-    )
-    assert f"lie: P9 ({PROMISES['P9']}): node node-1 did not answer about acme: made up" in done.stdout
-    assert "collapse: the sky falls" in done.stdout
-    assert "1 of 3 faults broke no promise" in done.stdout
-    kept = Path(done.stderr.split()[-1])
+    monkeypatch.setattr(fleet_faults, "FLEET_FAULTS", {"lie": lie, "collapse": collapse, "nothing": lambda _: None})
+    assert 1 == fleet_faults.main(["--rounds", "2", "--within", "30"])
+    stdout, stderr = capsys.readouterr()
+    assert {"lie": "1", "collapse": "0"} == dict(re.findall(r"^\s*([a-z]+)\s+(\d+)\s.*BROKEN$", stdout, re.MULTILINE))
+    assert f"lie: P9 ({PROMISES['P9']}): node node-1 did not answer about acme: made up" in stdout
+    assert "collapse: the sky falls" in stdout
+    assert "1 of 3 faults broke no promise" in stdout
+    kept = Path(stderr.split()[-1])
     assert "made up" in (kept / "fleet-1" / "history.txt").read_text()
     assert "serving" in (kept / "fleet-2" / "node-3.log").read_text()
     shutil.rmtree(kept)
 
 
-def test_nothing_is_tried_without_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_tried_without_a_database(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def none() -> None:
         raise NoDatabaseError("`psycopg` is not installed")
 
     monkeypatch.setattr(world, "StandbyPair", none)
-    done = CliRunner().invoke(app, ["fleet", "faults", "--only", "cut"])
-    assert 3 == done.exit_code
-    assert "cut: `psycopg` is not installed" in done.stdout
-    assert "0 of 0 faults broke no promise, 1 not run" in done.stdout
+    assert 3 == fleet_faults.main(["--only", "cut"])
+    stdout = capsys.readouterr().out
+    assert "cut: `psycopg` is not installed" in stdout
+    assert "0 of 0 faults broke no promise, 1 not run" in stdout
 
 
 @pytest.mark.parametrize(
@@ -250,5 +250,5 @@ def test_the_page_names_every_promise_and_every_fault() -> None:
 
 
 def test_unknown_fault_of_a_fleet_is_reported() -> None:
-    done = remit_process("fleet", "faults", "--only", "earthquake")
-    assert (2, True) == (done.returncode, "no fault `earthquake`: expected one of kill, pause" in done.stderr)
+    done = tool("fleet_faults", "--only", "earthquake")
+    assert (2, True) == (done.returncode, "argument --only: invalid choice: 'earthquake' (choose from" in done.stderr)

@@ -7,10 +7,10 @@ import pytest
 from support.load import Load
 from support.questions import check
 from support.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, until
+from tools.faults.disk import SmallDisk, small_disk
 
 from remit.audit.ids import parse_id
 from remit.client import DecisionUnavailable
-from remit.faults.disk import SmallDisk, small_disk
 
 PROBE_S = 1.0
 """How often the server tries a store that fails."""

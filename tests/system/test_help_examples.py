@@ -13,7 +13,6 @@ from typing import Final
 
 import pytest
 import typer
-from support.fixture_pdp import FixturePdp, running
 from support.server import ROOT, Server, environment, until
 
 from remit.audit.chain.signing import SigningKey
@@ -45,8 +44,6 @@ CODES: Final = {"explain": 1, "audit explain": 1, "operation": 1, "resolve": 1}
 """What an example exits with, if not with 0."""
 ENDLESS: Final = {"serve": "serving", "audit follow": "user:nobody", "console": "the console of"}
 """Commands that go on until a signal, and what they print first."""
-LONG: Final = {"audit faults", "fleet faults"}
-"""Other tests run these in a shorter form."""
 
 
 @dataclass
@@ -156,14 +153,7 @@ def here_and_now(line: str, world: World) -> str:
     return line.replace("--since 2026-11-01 --until 2026-12-01", "--since 1d")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(each, marks=pytest.mark.long if each in LONG else ())
-        for each in EXAMPLES
-        if each not in {*ENDLESS, "authzen conform"}
-    ],
-)
+@pytest.mark.parametrize("name", [each for each in EXAMPLES if each not in ENDLESS])
 def test_example_in_the_help_of_a_command_runs(name: str, world: World) -> None:
     if name in FRESH:
         folder = world.folder / name.replace(" ", "-")
@@ -207,15 +197,3 @@ def test_example_of_a_command_without_an_end_runs_until_it_is_stopped(name: str,
         until(shown, "its first line")
         process.send_signal(signal.SIGINT)
         assert 0 == process.wait(60), text.decode()
-
-
-def test_example_of_a_conformance_run_tries_a_server(world: World) -> None:
-    class Right(FixturePdp):
-        token = "secret"
-
-    pdp = Right()
-    with running(pdp) as port:
-        pdp.identifier = f"http://127.0.0.1:{port}"
-        done = world.run(EXAMPLES["authzen conform"].replace("https://pdp.example.com", pdp.identifier))
-
-    assert 0 == done.returncode, done.stdout + done.stderr

@@ -16,7 +16,6 @@ import pytest
 import typer
 from support import runtime
 from support.audit_records import decision_at, happened
-from support.fixture_pdp import FixturePdp, running
 from support.server import POLICIES, Server, until
 from support.trees import tree_of
 from typer.testing import CliRunner, Result
@@ -173,12 +172,6 @@ def granting(tmp_path: Path) -> Iterator[str]:
         yield server.target
 
 
-@pytest.fixture(scope="module")
-def authzen() -> Iterator[str]:
-    with running(FixturePdp()) as port:
-        yield f"http://127.0.0.1:{port}"
-
-
 @pytest.fixture
 def copy(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The world, for one command: it may write."""
@@ -244,8 +237,6 @@ def test_json_of_a_command(file: Path, copy: Path, world: Path, request: pytest.
         if command_of(file) in {"grant", "revoke", "drift"} or command_of(file).startswith("bindings "):
             server = "granting"
         line = line.replace("127.0.0.1:9090", request.getfixturevalue(server))
-    if "https://pdp.example" in line:
-        line = line.replace("https://pdp.example", request.getfixturevalue("authzen"))
     if command_of(file) == "nodes":
         with PolicyStore(f"sqlite:///{copy / 'policy.db'}") as store:
             newest = store.newest()

@@ -18,11 +18,11 @@ from support.postgres import Postgres
 from support.power import Disk, compiled
 from support.questions import check
 from support.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, remit_process, until
+from tools.faults.promise import expect_kept
 
 from remit.audit.chain.signing import SigningKey
 from remit.audit.store.store import AuditStore
 from remit.client import Client, DecisionUnavailable, MutualTls, RecordFilter
-from remit.faults.promise import expect_kept
 from remit.v1 import audit_service_pb2, audit_service_pb2_grpc
 
 QUICK = ("--audit-timeout-s", "1")

@@ -11,8 +11,7 @@ import pytest
 from support.load import Load
 from support.power import Disk, compiled
 from support.server import Server
-
-from remit.faults.disk import decision_ids
+from tools.faults.disk import decision_ids
 
 LAUNCHER = Path(__file__).parents[1] / "support" / "launcher_synchronous.py"
 AUDIT_ALONE = ("--revisions", "")

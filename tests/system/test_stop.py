@@ -9,9 +9,9 @@ from support.load import Load
 from support.locks import locked
 from support.questions import check
 from support.server import DEADLINE_S, NOT_SERVING, REMIT, SERVING, Health, Server, access_of, until
+from tools.faults.disk import decision_ids
 
 from remit.audit.ids import format_id
-from remit.faults.disk import decision_ids
 
 
 def listens(server: Server) -> bool:

@@ -14,10 +14,10 @@ from sqlalchemy import select
 from support.load import Load
 from support.questions import check
 from support.server import DEADLINE_S, NOT_SERVING, SERVING, Health, Server, access_of, remit, remit_process, until
+from tools.faults.disk import decision_ids
 
 from remit.audit.ids import parse_id
 from remit.audit.schema.tables import chains, counts
-from remit.faults.disk import decision_ids
 
 REFUSED = 3
 

@@ -21,10 +21,10 @@ from support.load import Load
 from support.locks import locked
 from support.questions import check
 from support.server import DEADLINE_S, NOT_SERVING, Health, Server, access_of, remit, until
+from tools.faults.disk import decision_ids
 
 from remit.audit.ids import parse_id
 from remit.audit.store.shards import ShardedStore
-from remit.faults.disk import decision_ids
 from remit.server import worker
 from remit.service.settings import Settings
 from remit.service.version import VERSION

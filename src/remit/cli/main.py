@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from remit.cli import audit, authzen, callers, fleet
+from remit.cli import audit, callers, fleet
 from remit.cli.common import lazy
 from remit.cli.common.as_json import JsonOption, print_json
 from remit.cli.common.help import PlainCommand, PlainGroup
@@ -108,7 +108,6 @@ app.add_typer(imports, name="import", rich_help_panel="Work on policies")
 app.add_typer(fleet.runtime, name="bindings", rich_help_panel="Serve")
 app.add_typer(callers.app, name="callers", rich_help_panel="Work on policies")
 app.add_typer(fleet.app, name="fleet", rich_help_panel="Serve")
-app.add_typer(authzen.app, name="authzen", rich_help_panel="Serve")
 app.add_typer(audit.app, name="audit", rich_help_panel="Remember")
 
 

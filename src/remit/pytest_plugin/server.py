@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from remit.faults.promise import BrokenPromiseError
-from remit.faults.server import ServerProcess
+from remit.pytest_plugin.server_process import ServerProcess, ServerProcessError
 
 
 @contextmanager
@@ -20,7 +19,7 @@ def serving(policies: Path, folder: Path) -> Iterator[ServerProcess]:
         stack.push(server)
         try:
             server.start()
-        except BrokenPromiseError:
+        except ServerProcessError:
             text = "\n".join(str(line["event"]) for line in server.logs)
             raise pytest.fail.Exception(f"`remit serve` over `{policies}`:\n{text}", pytrace=False) from None
         yield server

@@ -14,7 +14,7 @@ WIDTH = 80
 
 
 COMMANDS = dict(commands_of(typer.main.get_command(app)))
-GROUPS = ("", "audit", "audit key", "authzen", "callers", "import")
+GROUPS = ("", "audit", "audit key", "callers", "fleet", "import")
 
 
 def run(*words: str, **environment: str) -> Result:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.trees import snapshot_of
+from tools.faults.promise import until
 
 from remit.core.names import Tenant
 from remit.core.position import Position
 from remit.engine.snapshot import Snapshot
-from remit.faults.promise import until
 from remit.policy.live import LivePolicies, Requirement, RevisionNotCurrentError, TenantPolicy, TenantState
 
 ACME: Final = Tenant("acme")

@@ -12,9 +12,9 @@ from pathlib import Path
 from threading import Timer
 
 import pytest
+from tools.faults.promise import until
 
 from remit.core.errors import RemitError
-from remit.faults.promise import until
 from remit.process.channel import ChildProcess
 from remit.process.errors import ChildEndedError
 

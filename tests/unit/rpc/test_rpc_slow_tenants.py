@@ -2,8 +2,9 @@ from collections.abc import Callable
 from time import thread_time_ns
 from typing import Final
 
+from tools.faults.promise import until
+
 from remit.audit.batch import EMPTY_BATCH
-from remit.faults.promise import until
 from remit.rpc.query_servicer import MOMENT_NS, SlowTenants
 from remit.service.decision_point import MustWaitError, OverBudgetError, PendingAnswer
 from remit.v1.access_service_pb2 import CheckRequest

@@ -10,11 +10,11 @@ import pytest
 from support.fleet import allows, publish
 from support.loading import InProcess
 from support.trees import write
+from tools.faults.promise import until
 
 from remit.audit.errors import JournalUnavailable
 from remit.core.names import Tenant
 from remit.engine.pacing import Pacing
-from remit.faults.promise import until
 from remit.fleet.journal import ReleaseJournal
 from remit.fleet.puller import Puller
 from remit.fleet.store import PolicyStore

@@ -34,7 +34,6 @@ lazy.add(
         "backup": "remit.cli.audit.backup:backup",
         "restore": "remit.cli.audit.backup:restore",
         "drain": "remit.cli.audit.drain:drain",
-        "faults": "remit.cli.audit.faults:faults",
     },
 )
 keys = typer.Typer(

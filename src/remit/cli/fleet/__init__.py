@@ -9,7 +9,7 @@ from remit.cli.common.output import EXIT_CODES
 app = typer.Typer(
     cls=PlainGroup,
     rich_markup_mode=None,
-    help=f"Back up a policy store, and try a fleet of servers over one.\n\n{EXIT_CODES}",
+    help=f"Back up a policy store.\n\n{EXIT_CODES}",
     no_args_is_help=True,
 )
 lazy.add(
@@ -17,7 +17,6 @@ lazy.add(
     {
         "backup": "remit.cli.fleet.backup:backup",
         "restore": "remit.cli.fleet.backup:restore",
-        "faults": "remit.cli.fleet.faults:faults",
     },
 )
 

@@ -1,1 +1,0 @@
-"""Breaks real servers under load, for `remit audit faults` and for the tests of the audit."""
