@@ -7,6 +7,7 @@ import pytest
 from support.runtime import BINDINGS, RUNTIME, files
 from support.trees import snapshot_of
 
+from remit.audit.chain.chain import Head
 from remit.core.names import Namespace, Principal, Tenant, Word
 from remit.core.policy import Policy
 from remit.core.position import Position
@@ -44,7 +45,7 @@ class SwapNode:
         self.swap = PolicySwap(self.live, Metrics(), lambda: self.now_us, overlays)
         self._log = journal.directory / "bindings" / "acme.jsonl"
         self._log.parent.mkdir(parents=True)
-        self._head = genesis(ACME)
+        self._head, self._rows = genesis(ACME), NO_BINDINGS
 
     def grant(self, name: str, revision: str, expires_us: int | None = None, holds: str = "role:viewer") -> Position:
         """The journal has one more row, over files of this revision."""
@@ -56,13 +57,18 @@ class SwapNode:
         return self.change(BindingChange((), (RowKey.of(row),)), revision)
 
     def change(self, change: BindingChange, revision: str) -> Position:
-        made = linked(self._head, ACME, self.now_us, "BINDINGS", "ci", change.body)
-        append(self._log, [made], after=self._head if self._head.seq else NO_BINDINGS)
-        self._head = made.head
+        self.commit(change)
         release = CurrentRelease(1, "", {ACME: TenantPosition(self._head, revision, self._head)})
         with self.swap.changing():
             self.urgent = self.swap.place(release)
         return position_of(ACME, self._head)
+
+    def commit(self, change: BindingChange) -> Head:
+        """The journal has the change, and nobody was told."""
+        made = linked(self._head, ACME, self.now_us, "BINDINGS", "ci", change.body)
+        append(self._log, [made], after=self._rows)
+        self._head = self._rows = made.head
+        return made.head
 
     def load(self, base: Snapshot, pin: Pin | None = None) -> None:
         found = TenantFiles(revision=base.revision, refused=False, serving=base.revision, pin=pin)
@@ -112,6 +118,13 @@ def test_a_tenant_is_urgent_while_a_change_waits_for_its_files(node: SwapNode) -
     head, rows = linked(node._head, ACME, 1_000, "PUBLISHED", "ci", "{}").head, node._head
     with node.swap.changing():
         assert [] == node.swap.place(CurrentRelease(2, "", {ACME: TenantPosition(head, NEW.revision, rows)}))
+
+    # A change of rows, and files after it, in one pull.
+    node._head = head
+    rows = node.commit(BindingChange((parse_runtime_row("user:x", "role:viewer", "a.**"),), ()))
+    head = linked(rows, ACME, 1_000, "PUBLISHED", "ci", "{}").head
+    with node.swap.changing():
+        assert [ACME] == node.swap.place(CurrentRelease(3, "", {ACME: TenantPosition(head, NEW.revision, rows)}))
 
 
 def test_files_wait_for_the_rows_that_were_granted_before_them(node: SwapNode) -> None:

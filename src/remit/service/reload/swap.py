@@ -115,8 +115,8 @@ class PolicySwap:
         """From now on, the rows of run time are those of this release, and what serves its files has its position. While a
         tenant's files are loaded, its new rows wait that give something: they were granted over those files. Call it within
         `changing`.
-        `recorded` is the fork of which there is a record already. Returns the tenants whose newest rows are granted over
-        files that were not loaded yet: somebody may wait for them.
+        `recorded` is the fork of which there is a record already. Returns the tenants with new changes of rows whose
+        files were not loaded yet: somebody may wait for them.
 
         Raises JournalUnavailable if a fork is not recorded; then nothing has changed. Raises OSError and ValueError if the
         rows cannot be read.
@@ -143,12 +143,12 @@ class PolicySwap:
                 self._put(tenant)
             elif self._placed(tenant, policy.snapshot) is not policy.snapshot:
                 self.live.put(self._policy(tenant, policy.snapshot))
-        return [tenant for tenant in moved if self._is_urgent(release.tenants[tenant], tenant)]
+        return [tenant for tenant in moved if self._is_urgent(tenant, release.tenants[tenant], before.get(tenant))]
 
-    def _is_urgent(self, position: TenantPosition, tenant: Tenant) -> bool:
+    def _is_urgent(self, tenant: Tenant, position: TenantPosition, before: TenantPosition | None) -> bool:
         files = self.tenants.files.get(tenant)
         is_loaded = files is None or files.pin is not None or files.revision == position.revision
-        return position.head == position.bindings and not is_loaded
+        return not is_loaded and (before is None or before.bindings != position.bindings)
 
     def lifted(self, tenant: Tenant, files: Snapshot | None) -> Collection[Principal]:
         """Who is suspended by a row of run time, and would not be over these files. Call it within `changing`."""
