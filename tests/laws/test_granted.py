@@ -2,6 +2,8 @@
 who is granted it."""
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+from itertools import product
 from random import Random
 from typing import NamedTuple
 
@@ -13,8 +15,9 @@ from support.trees import snapshot_of
 from test_diff import dice, every_namespace
 from worldly import tenants
 
-from remit.core.names import Namespace, Tenant, Word
+from remit.core.names import Namespace, Principal, Tenant, Word
 from remit.core.patterns import NamespacePattern
+from remit.core.question import Question
 from remit.engine.diff import Direction, RuntimeChange, diff
 
 NAMESPACES = 12
@@ -69,9 +72,7 @@ class Granted:
         return side
 
     def admits(self) -> list[bool]:
-        return [
-            each.access is None or bool(each.held(JUST, "", any_scope=True) & {*each.access}) for each in self.sides
-        ]
+        return [admits(each, JUST) for each in self.sides]
 
     def put_on_the_access_list(self) -> None:
         for side in self.sides:
@@ -145,6 +146,78 @@ def test_a_grant_gives_more_iff_the_diff_says_so(world: World, random: Random) -
                 assert (beside if known and not just else set()) == told(
                     found, "denies", subject, (kind, action), place
                 )
+
+
+@given(worlds, randoms)
+def test_a_person_may_be_given_more_iff_the_diff_says_so(world: World, random: Random) -> None:
+    """For everybody whom a row or an access list names, and one grant of any group or role that both versions open, in all
+    that is open. Beside what the same person gains without a grant, and what the grant gives whoever holds it."""
+    leavers = [rule_row(random, f"user:left{number}", TENANT, world.segments) for number in range(2)]
+    world = with_more_rules(random, world)
+    world = world.with_rows(f"{TENANT}/roles.csv", *(each.replace("allow", "deny") for each in leavers))
+    after = edited(random, world)
+    if random.randrange(2) and f"{TENANT}/roles.csv" in after.files:
+        rows = after.files[f"{TENANT}/roles.csv"].splitlines(keepends=True)
+        kept = b"".join(row for row in rows if b"user:left0" not in row)
+        after = replace(after, files={**after.files, f"{TENANT}/roles.csv": kept})
+    if not all(TENANT in tenants(each) and loads(each) for each in (world, after)):
+        return
+    opening = opened(random, world)
+    versions = [opening.files(each) for each in (world, after)]
+    if not any(b"access:" in files[f"{TENANT}/tenant.yaml"] for files in versions) and random.randrange(2):
+        listed = [
+            each
+            for each in ("user:left0", "user:left1", *held(versions))
+            if each[:5] != "role:" and random.randrange(2)
+        ]
+        for files, names in zip(versions, (listed, listed[random.randrange(2) :]), strict=True):
+            files[f"{TENANT}/tenant.yaml"] += f"access: [{', '.join(names)}]\n".encode()
+    found = diff(Tenant(TENANT), *(snapshot_of(files, TENANT) for files in versions))
+    sides = [Reference(files, TENANT) for files in versions]
+    named = {row[1] for side in sides for row in side.p} | {row[0] for side in sides for row in side.g}
+    named |= {name for side in sides for name in side.access or ()}
+    people = sorted(name for name in named if name.startswith(("user:", "service:")))
+    may_hold = [subject for subject in held(versions) if opening.opens(subject)]
+    # Another key of the diff says of groups and roles that only one version admits.
+    admitting = [subject for subject in may_hold if all(Granted(versions, [opening] * 2, subject).admits())]
+    places = [Namespace(""), *dice(random).sample(every_namespace(world), min(NAMESPACES, len(every_namespace(world))))]
+    for person, (kind, action) in product(people, permissions(versions)):
+        for place in places:
+            question = Question(Principal(person), action, kind, place)
+            alone = [allows(side, person, question) for side in sides]
+            given = [
+                alone[number]
+                or any(
+                    allows(side, person, question, each, opening)
+                    for each in (may_hold if admits(side, person) else admitting)
+                )
+                for number, side in enumerate(sides)
+            ]
+            more = changed(*given) - changed(*alone)
+            more -= {
+                each for subject in may_hold for each in told(found.runtime, "rights", subject, (kind, action), place)
+            }
+            assert more == told(found.runtime, "people", person, (kind, action), place)
+
+
+def admits(side: Reference, person: str) -> bool:
+    return side.access is None or bool(side.held(person, "", any_scope=True) & {*side.access})
+
+
+def allows(side: Reference, person: str, question: Question, subject: str = "", opening: Opened | None = None) -> bool:
+    """Whether the person is allowed, after a grant of the subject. One that passes the access list may be given where it
+    denies nothing."""
+    rows = [(person, subject, scope) for scope in opening.scopes] if opening is not None else []
+    if rows and not admits(side, person):
+        listed, side.access = side.access, None
+        alone, side.access = allows(side, person, question), listed
+        if alone:
+            return True
+    side.g += rows
+    side.somewhere = []
+    answer = side.decide(*question)
+    del side.g[len(side.g) - len(rows) :]
+    return answer is not None and answer.effect == "allow"
 
 
 def with_more_rules(random: Random, world: World) -> World:

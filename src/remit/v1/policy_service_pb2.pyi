@@ -757,20 +757,22 @@ class RuntimeChange(_message.Message):
     """More may be granted, or a grant gives more."""
     key: _builtins.str
     """Of `runtime` in tenant.yaml: `roles`, `groups`, `scopes`, `suspend` or `max_ttl`. Or, of groups and roles that both
-    revisions open, what a grant does: `rights` that it gives, `denies` that it carries, `access` to the tenant at all.
+    revisions open, what a grant does: `rights` that it gives, `denies` that it carries, `access` to the tenant at all. Or
+    `people`: what one of these grants may give principals whose own rows, or place on the access list, changed.
     """
     tenant_itself: _builtins.bool
     """The change is about the tenant itself too."""
     @_builtins.property
     def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The names or patterns that came, or went. Of `max_ttl` the new one; empty if a row need not expire. Of `rights`,
-        `denies` and `access` the groups and roles: whoever is granted any of them gains, or loses.
+        `denies` and `access` the groups and roles: whoever is granted any of them gains, or loses. Of `people` the principals.
         """
 
     @_builtins.property
     def permissions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Permission]:
         """Of `rights`: what they give now and did not before, or no more. Of `denies`: what they deny no more, or deny now. A
-        change of `rights` is not also one of `denies`. Of other keys empty.
+        change of `rights` is not also one of `denies`. Of `people`: what each of them may be given now, or no more, beside
+        what they gain or lose without a grant, and what is under `rights`. Of other keys empty.
         """
 
     @_builtins.property

@@ -99,6 +99,30 @@ CASES = [
         id="a group comes on the access list",
     ),
     pytest.param(
+        spare(b"p, user:leo, acme, **, FLOW, *, deny\n"),
+        spare(),
+        "+ user:leo may now be given * FLOW in *.b and a.** at run time",
+        id="the deny of somebody who left is gone",
+    ),
+    pytest.param(
+        spare(),
+        spare(b"p, group:left, acme, a.**, FLOW, *, deny\n", b"g, user:leo, group:left, acme\n"),
+        "- user:leo may no longer be given * FLOW in a.** at run time",
+        id="somebody who may do nothing comes into a group with a deny",
+    ),
+    pytest.param(
+        spare(b"p, user:leo, acme, c.**, FLOW, *, deny\n"),
+        spare(),
+        "+ user:leo may now be given * FLOW in c.b at run time",
+        id="a deny that reaches out of the scopes is gone",
+    ),
+    pytest.param(
+        spare() | {"acme/tenant.yaml": b"access: [user:alice]\n" + WILD},
+        spare() | {"acme/tenant.yaml": b"access: [user:alice, user:leo]\n" + WILD},
+        "+ user:leo may now be given * FLOW in *.b and a.** at run time",
+        id="somebody comes on the access list",
+    ),
+    pytest.param(
         files(),
         files(roles=ROLES + b"p, role:closed, acme, **, FLOW, *, allow\n"),
         "",
@@ -113,7 +137,9 @@ def test_diff_says_what_a_grant_gives_and_did_not(tmp_path: Path, before: Files,
     for one, other, lines in ((old, new, expected), (new, old, turned(expected))):
         done = run(one, other)
         assert done.exit_code == 0, done.output
-        assert set(lines.splitlines()) == {each.strip() for each in done.stdout.splitlines() if "whoever" in each}
+        assert set(lines.splitlines()) == {
+            each.strip() for each in done.stdout.splitlines() if each.startswith("  ") and "run time" in each
+        }
 
 
 def turned(sentences: str) -> str:
@@ -123,6 +149,7 @@ def turned(sentences: str) -> str:
         (" gains ", " loses "),
         ("no longer denied", "now denied"),
         ("now passes", "no longer passes"),
+        ("may now be given", "may no longer be given"),
     ]
     other = {one: two for pair in pairs for one, two in (pair, pair[::-1])}
     return re.sub("|".join(map(re.escape, other)), lambda found: other[found[0]], sentences)
@@ -162,3 +189,19 @@ def test_what_a_grant_gives_counts_for_fail_on_and_is_in_every_format(tmp_path: 
             "tenant_itself": False,
         }
     ] == tenant["runtime"]
+
+
+def test_the_deny_of_somebody_who_left_counts_for_fail_on(tmp_path: Path) -> None:
+    """Nobody gains anything until a role is granted that both versions open."""
+    old = write(tmp_path / "old", spare(b"p, user:leo, acme, a.**, FLOW, UPDATE, deny\n"))
+    new = write(tmp_path / "new", spare())
+
+    done = run(old, new, "--fail-on", "gain", "--format", "markdown")
+
+    assert (1, True) == (
+        done.exit_code,
+        "- `user:leo` may now be given `UPDATE FLOW` in `a.**` at run time" in done.stdout.splitlines(),
+    ), done.output
+    assert (0, 1) == tuple(run(new, old, "--fail-on", each).exit_code for each in ("gain", "loss"))
+    (tenant,) = json.loads(run(old, new, "--json").stdout)["tenants"]
+    assert [("people", ["user:leo"])] == [(each["key"], each["values"]) for each in tenant["runtime"]]

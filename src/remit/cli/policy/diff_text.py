@@ -36,7 +36,7 @@ _OWNED: Final = {
     Pairs.NOT_ABOVE: "what {} owns, ancestors apart",
     Pairs.ITSELF: "what it owns itself",
 }
-_GRANTED: Final = frozenset({"rights", "denies", "access"})
+_GRANTED: Final = frozenset({"rights", "denies", "access", "people"})
 """What a grant gives, and not whether it may be granted."""
 _NOTHING: Final = "none"
 _BACKTICKS: Final = re.compile("`+").findall
@@ -122,6 +122,9 @@ def runtime_sentence(change: RuntimeChange, actions: Permissions, mark: Marked =
     now = "may now" if gain else "may no longer"
     if change.key in _GRANTED:
         what = f"{'; '.join(map(mark, _permissions(change.permissions, actions)))} in {_where(change.where, mark)}"
+        if change.key == "people":
+            who = _joined(map(mark, change.values)) if len(change.values) <= NAMED else _counted(change.values)
+            return f"{who} {now} be given {what} at run time"
         whoever = f"whoever is granted {_either(change.values, mark)} at run time"
         match change.key:
             case "rights":

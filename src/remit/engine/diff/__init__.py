@@ -32,6 +32,7 @@ __all__ = [
     "ReachChange",
     "RuntimeChange",
     "TenantDiff",
+    "access_diff",
     "changed_rows",
     "diff",
 ]
@@ -57,6 +58,13 @@ def diff(tenant: Tenant, old: Snapshot | None, new: Snapshot | None) -> TenantDi
         len(added),
         len(removed),
     )
+
+
+def access_diff(old: Snapshot, new: Snapshot) -> tuple[AccessChange, ...]:
+    """The same for decisions about access alone."""
+    factory = DiagramFactory()
+    regions = AccessRegions(factory, old), AccessRegions(factory, new)
+    return access_changes(factory, *regions, Touched(factory, *regions))
 
 
 def changed_rows(

@@ -8,7 +8,7 @@ from remit.engine.decision_diagram import DiagramFactory, Piece, Region, TooMany
 from remit.engine.diff.access_regions import AccessRegions, Permission
 from remit.engine.diff.change import AccessChange, ChangedNamespaces, Direction
 
-_PRINCIPALS: Final = ("user:", "service:")
+PRINCIPALS: Final = ("user:", "service:")
 
 
 class Touched:
@@ -37,17 +37,17 @@ class Touched:
 
     def groups_and_roles(self) -> Iterator[Subject]:
         """The groups and roles that may give, or deny, whoever holds them something else than before."""
-        return (Subject(subject) for subject in self._above(self._own) if not subject.startswith(_PRINCIPALS))
+        return (Subject(subject) for subject in self._above(self._own) if not subject.startswith(PRINCIPALS))
 
     def principals(self) -> Iterator[Principal]:
         """The principals for whom a decision may have changed."""
         old, new = self._sides
-        found = {subject for subject in self._above(self._own) if subject.startswith(_PRINCIPALS)}
+        found = {subject for subject in self._above(self._own) if subject.startswith(PRINCIPALS)}
         named = {rule.subject for side in self._sides for rule in side.rules.values()}
         named |= {link.member for side in self._sides for link in side.links.values()}
         for subject in named:
             principal = Principal(subject)
-            if subject.startswith(_PRINCIPALS) and old.admits(principal) != new.admits(principal):
+            if subject.startswith(PRINCIPALS) and old.admits(principal) != new.admits(principal):
                 self._own[subject] |= old.held(subject) | new.held(subject)
                 found.add(subject)
         return map(Principal, sorted(found))
@@ -69,7 +69,7 @@ class Touched:
     ) -> Subject | None:
         """The narrowest group or role that by itself makes this change for all of `principals`."""
         common = frozenset.intersection(*map(self._closure, principals))
-        held = (name for name in common if not name.startswith(_PRINCIPALS))
+        held = (name for name in common if not name.startswith(PRINCIPALS))
         for name in sorted(held, key=lambda name: (self.holders(name), name.startswith("role:"), name)):
             ways = self._ways(name, principals)
             if all(self._makes(name, ways, permission, direction, region) for permission in permissions):
@@ -81,7 +81,7 @@ class Touched:
         known = self._holders.get(subject)
         if known is None:
             above = self._above([subject])
-            known = self._holders[subject] = sum(1 for name in above if name.startswith(_PRINCIPALS))
+            known = self._holders[subject] = sum(1 for name in above if name.startswith(PRINCIPALS))
         return known
 
     def _ways(self, subject: str, principals: Iterable[Principal]) -> Sequence[AccessRegions]:

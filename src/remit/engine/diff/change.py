@@ -100,13 +100,14 @@ class RuntimeChange:
 
     direction: Direction
     key: str
-    """Of `runtime` in tenant.yaml; or `rights`, `denies` or `access`: what a grant that both versions open does."""
+    """Of `runtime` in tenant.yaml; or `rights`, `denies`, `access` or `people`: what a grant that both versions open does."""
     values: tuple[str, ...]
     """The names or patterns that came, or went. Of `max_ttl` the new one; '' if a row need not expire. Of the keys that
-    tenant.yaml does not have: groups and roles."""
+    tenant.yaml does not have: groups and roles; of `people` principals."""
     permissions: tuple[tuple[Word, Word], ...] = ()
     """Of `rights`: what each of the groups and roles gives whoever is granted it, and did not give. Of `denies`: what each
-    of them denied, and denies no more. Of a loss the other way round. Of other keys none."""
+    of them denied, and denies no more. Of `people`: what one grant may give each of them now, and could not. Of a loss the
+    other way round. Of other keys none."""
     where: ChangedNamespaces = ChangedNamespaces()
 
 

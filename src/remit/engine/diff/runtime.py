@@ -8,7 +8,7 @@ from remit.core.names import Principal, Subject
 from remit.core.patterns import EVERYWHERE
 from remit.core.runtime import HELD, Runtime, stands_for
 from remit.engine.decision_diagram import DiagramFactory, Region
-from remit.engine.diff.access import Touched, grouped, naming
+from remit.engine.diff.access import PRINCIPALS, Touched, grouped, naming
 from remit.engine.diff.access_regions import AccessRegions, Permission
 from remit.engine.diff.change import Direction, RuntimeChange
 from remit.engine.pattern_cover import covered
@@ -23,7 +23,8 @@ def runtime_changes(
     """What more, or less, may be granted; and what a grant that both policies open gives more, or less.
 
     Exact and complete: for who holds nothing else (`rights`), for who holds anything else beside it (`denies`), and for
-    who is not on the access list (`access`). Raises TooManyDiagramsError.
+    who is not on the access list (`access`). What else principals that the files name may be given is by their names
+    (`people`). Raises TooManyDiagramsError.
     """
     before, after = (side.policy.runtime if side.policy is not None else None for side in (old, new))
     found = list(_key_changes(before, after))
@@ -31,6 +32,7 @@ def runtime_changes(
         opened = _Opened(factory, before, after)
         found += _granted(factory, old, new, touched, opened)
         found += _admitted(factory, old, new, touched, opened)
+        found += _named(factory, old, new, touched, opened)
     return tuple(sorted(found, key=lambda each: each.direction))
 
 
@@ -117,6 +119,92 @@ def _admitted(
             yield RuntimeChange(direction, "access", tuple(found))
 
 
+class _Grants:
+    """What one grant that both policies open gives, on either side."""
+
+    def __init__(self, factory: DiagramFactory, old: AccessRegions, new: AccessRegions, opened: _Opened) -> None:
+        self._factory = factory
+        known = {
+            each for side in (old, new) for each in (*side.graph.groups, *side.graph.roles(), *_listed(side, HELD))
+        }
+        places = ((each, opened.where(each)) for each in sorted(known))
+        self.where = {subject: where for subject, where in places if where is not factory.none}
+        self._admitting = {each for each in self.where if old.admits(each) and new.admits(each)}
+        """The groups and roles that pass the access list on both sides."""
+        self._regions: dict[tuple[int, Permission, bool], Region] = {}
+
+    def may_matter(self, old: AccessRegions, new: AccessRegions, principal: Principal, permission: Permission) -> bool:
+        """False if the principal's own rows and place on the access list change nothing about what grants give."""
+        sides = (old, new)
+        if all(side.admits(principal) for side in sides):
+            return old.denied(principal, permission) is not new.denied(principal, permission)
+        return bool(self._admitting) or any(side.admits(principal) for side in sides)
+
+    def at_most(self, side: AccessRegions, principal: Principal, permission: Permission) -> Region:
+        """Where the principal has the permission after one grant, or without any."""
+        factory, admitted = self._factory, side.admits(principal)
+        if not admitted and not self._admitting:
+            return factory.none
+        own, denied = side.given(principal, permission), side.denied(principal, permission)
+        return factory.union(own, factory.without(self._given(side, permission, admitted=admitted), denied))
+
+    def more(self, before: AccessRegions, after: AccessRegions, permission: Permission) -> Region:
+        """Where a grant gives whoever holds it more than before."""
+        factory = self._factory
+        parts = (
+            factory.intersection(where, factory.without(after.given(each, permission), before.given(each, permission)))
+            for each, where in self.where.items()
+        )
+        return factory.folded(factory.union, parts, factory.none)
+
+    def _given(self, side: AccessRegions, permission: Permission, *, admitted: bool) -> Region:
+        key = id(side), permission, admitted
+        if key not in self._regions:
+            factory = self._factory
+            parts = (
+                factory.intersection(where, side.given(each, permission))
+                for each, where in self.where.items()
+                if permission in side.held(each) and (admitted or each in self._admitting)
+            )
+            self._regions[key] = factory.folded(factory.union, parts, factory.none)
+        return self._regions[key]
+
+
+def _named(
+    factory: DiagramFactory, old: AccessRegions, new: AccessRegions, touched: Touched, opened: _Opened
+) -> Iterator[RuntimeChange]:
+    """What principals may be given whose rows, or place on the access list, changed: beside what they gain without a grant,
+    and what a grant gives whoever holds it."""
+    grants = _Grants(factory, old, new, opened)
+    if not grants.where:
+        return
+    found: defaultdict[tuple[Direction, Region, Permission], list[Principal]] = defaultdict(list)
+    listed = set(_listed(old, PRINCIPALS)) ^ set(_listed(new, PRINCIPALS))
+    for principal in sorted({*touched.principals(), *map(Principal, listed)}):
+        permissions = touched.permissions(principal)
+        if old.admits(principal) != new.admits(principal):
+            permissions = permissions.union(*(side.held(each) for each in grants.where for side in (old, new)))
+        for permission in permissions:
+            with naming(principal, permission):
+                if not grants.may_matter(old, new, principal, permission):
+                    continue
+                for direction, was, now in ((Direction.GAIN, old, new), (Direction.LOSS, new, old)):
+                    given = factory.without(
+                        grants.at_most(now, principal, permission), grants.at_most(was, principal, permission)
+                    )
+                    if given is not factory.none:
+                        elsewhere = factory.union(now.allows(principal, permission), grants.more(was, now, permission))
+                        found[direction, factory.without(given, elsewhere), permission].append(principal)
+    for direction, principals, which, places in sorted(grouped(factory, found), key=lambda each: each[:3]):
+        yield RuntimeChange(direction, "people", principals, which, places)
+
+
+def _listed(side: AccessRegions, prefixes: tuple[str, ...]) -> Iterator[Subject]:
+    """What the access list names."""
+    listed = side.policy.access if side.policy is not None else None
+    return (Subject(each) for each in listed or () if each.startswith(prefixes))
+
+
 def _perhaps_admitted(old: AccessRegions, new: AccessRegions, touched: Touched) -> set[Subject]:
     lists = [side.policy.access for side in (old, new) if side.policy is not None]
     if all(each is None for each in lists):
@@ -125,7 +213,7 @@ def _perhaps_admitted(old: AccessRegions, new: AccessRegions, touched: Touched) 
     if lists[0] != lists[1]:
         for side in (old, new):
             found |= {*side.graph.groups, *side.graph.roles()}
-        found |= {Subject(each) for listed in lists for each in listed or () if each.startswith(HELD)}
+            found |= {*_listed(side, HELD)}
     return found
 
 

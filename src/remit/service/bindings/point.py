@@ -14,7 +14,7 @@ from remit.core.position import Position
 from remit.core.rows import Link
 from remit.core.runtime import RuntimeRow
 from remit.engine.decision_diagram import TooManyDiagramsError
-from remit.engine.diff import AccessChange, diff
+from remit.engine.diff import AccessChange, access_diff
 from remit.engine.snapshot import Snapshot
 from remit.fleet.bindings import BindingChange, GrantedRow, RowKey
 from remit.fleet.change import PolicyChange, position_of
@@ -196,7 +196,7 @@ class BindingPoint:
 
 def _effects(before: Snapshot, after: Snapshot) -> tuple[AccessChange, ...]:
     try:
-        return diff(before.tenant, before, after).access
+        return access_diff(before, after)
     except TooManyDiagramsError as error:
         raise BindingRefusedError(f"it cannot be found out who would gain what: {error}") from error
 

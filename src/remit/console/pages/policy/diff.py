@@ -26,6 +26,7 @@ _RUNTIME: Final = {
     "max_ttl": ("rows may now last", "rows must now end within"),
     "rights": ("gained by whoever is granted", "lost by whoever is granted"),
     "denies": ("no longer denied to whoever is granted", "now denied to whoever is granted"),
+    "people": ("what a grant may now give", "what no grant may give any more"),
     "access": ("whoever is granted this now passes the access list", "whoever is granted this no longer passes it"),
 }
 """By key: what a gain says, and what a loss says."""
