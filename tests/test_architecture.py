@@ -146,6 +146,21 @@ def test_page_about_the_architecture_draws_the_layers() -> None:
     assert {each for layer in layers[1:] for each in layer} <= set(re.findall(r"`([a-z_0-9]+)`", page))
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/internals/architecture.md", "docs/internals/add-something.md"])
+def test_files_that_the_map_names_are_there(page: str) -> None:
+    named = re.findall(r"(?:src/remit|docs|tests|protos)/[\w./-]*\w", (ROOT / page).read_text())
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_readme_is_short_and_shows_rows_of_the_example_company() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.replace("|", " ").split()) <= 800
+    rows = [row for row in text.split("```csv\n")[1].split("```")[0].splitlines() if row]
+    files = [(ROOT / "policies" / name).read_text().splitlines() for name in ("roles.csv", "acme/bindings.csv")]
+    assert [any(row in lines for lines in files) for row in rows] == [True] * 4
+
+
 def test_the_client_needs_no_server_library(graph: grimp.ImportGraph) -> None:
     allowed = {"remit", "grpc", "grpc_status", "google", "typing_extensions", *sys.stdlib_module_names}
     modules = graph.find_descendants("remit.client") | {"remit.wire"} | graph.find_descendants("remit.core")
