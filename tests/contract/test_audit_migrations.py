@@ -2,6 +2,7 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -71,13 +72,21 @@ def test_migrating_twice_changes_nothing(store: AuditStore) -> None:
 
 
 def test_one_of_several_programs_migrates(url: str) -> None:
-    def migrate(_: int) -> None:
-        with AuditStore(url) as store:
-            store.migrate()
-            store.open()
-
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(migrate, range(4)))
+        list(pool.map(migrated, [url] * 4))
+
+
+def migrated(url: str) -> None:
+    with AuditStore(url) as store:
+        store.migrate()
+        store.open()
+
+
+def test_a_new_file_of_sqlite_waits_for_who_changes_it_to_wal(tmp_path: Path) -> None:
+    for number in range(20):
+        url = f"sqlite:///{tmp_path / str(number)}.db"
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(migrated, [url] * 8))
 
 
 @pytest.mark.parametrize("version", ["0000", "9999"])

@@ -2,6 +2,8 @@
 
 import math
 import os
+import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ _WAL_KEPT_BYTES = 64 * 1024 * 1024
 _BEGIN = "sqlite_begin"
 _JOINED = "sqlite_joined"
 _JOINED_BUSY_S = 5.0
+_AGAIN_S = 0.01
 AUDIT = "the audit database"
 MOST_JOINED = 11
 """SQLite attaches ten files to one, unless its build raises the limit."""
@@ -63,7 +66,7 @@ def sqlite_engine(
             "trusted_schema": "OFF",
         }
         for name, value in pragmas.items():
-            cursor.execute(f"PRAGMA {name} = {value}").fetchall()
+            _at_rest(busy_timeout_s, lambda: cursor.execute(f"PRAGMA {name} = {value}").fetchall())  # noqa: B023
         mode = cursor.execute("PRAGMA journal_mode").fetchone()[0]
         synchronous = cursor.execute("PRAGMA synchronous").fetchone()[0]
         if mode != "wal" or synchronous < _SYNCHRONOUS_FULL:
@@ -79,6 +82,24 @@ def sqlite_engine(
 
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _at_rest(seconds: float, step: Callable[[], object]) -> None:
+    """Does `step` again while SQLite says that the file is locked, for at most `seconds`.
+
+    SQLite does not wait its busy_timeout when two connections change a new file to WAL at the same time: one of them
+    is refused at once.
+    """
+    until = time.monotonic() + seconds
+    while True:
+        try:
+            step()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def sqlite_reading_engine(url: URL, *, busy_timeout_s: float) -> Engine:
